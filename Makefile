@@ -1,0 +1,104 @@
+# Every target sets up what it needs in .venv, once; a second run costs nothing. `make help` lists the targets.
+
+PYTHON  ?=# the Python to make .venv with; empty: the newest found that is 3.11 or later
+ARGS    ?=# passed on by run, test and bench
+MINUTES ?= 1
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip --quiet --disable-pip-version-check --no-input
+SOURCE := agent replay tests
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench fuzz columns pins venv clean
+MAKEFLAGS += --no-print-directory
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile
+
+run: $(VENV)/project.stamp ## This host's sockets: xtcp once; ARGS="--format json -o FILE" are its options
+	@$(VENV)/bin/xtcp once $(ARGS)
+
+test: $(VENV)/test.stamp ## The test suite; ARGS="-k decode" are pytest's options
+	@$(PY) -m pytest $(ARGS)
+
+check: $(VENV)/check.stamp ## Format, lint, types and import contracts
+	@$(VENV)/bin/ruff format --check --quiet --diff $(SOURCE)
+	@$(VENV)/bin/ruff check --quiet $(SOURCE)
+	@$(VENV)/bin/mypy --no-error-summary
+	@$(VENV)/bin/lint-imports --no-logo >$(VENV)/lint-imports.txt || { cat $(VENV)/lint-imports.txt; exit 1; }
+
+format: $(VENV)/check.stamp ## Format the code, mend what the linter can mend
+	@$(VENV)/bin/ruff check --quiet --fix $(SOURCE) || true
+	@$(VENV)/bin/ruff format $(SOURCE)
+
+bench: $(VENV)/test.stamp ## Measure; ARGS="--help" lists what. As root: it makes a network namespace
+	@PYTHONPATH="$(CURDIR)" $(PY) tests/bench/run.py $(ARGS)
+
+fuzz: $(VENV)/fuzz.stamp ## Fuzz every entry point, MINUTES=1 all together
+	@PYTHONPATH="$(CURDIR)" $(PY) tests/fuzz/run.py --minutes $(MINUTES)
+
+columns: $(VENV)/project.stamp ## Write proto/columns.md from the schema
+	@$(PY) -m xtcp.schema.render --write
+
+pins: $(VENV)/project.stamp ## Pin requirements/*.txt again, with Python 3.11, the oldest that must take them
+	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo "This .venv is not Python 3.11; run: make clean && make pins PYTHON=python3.11" >&2; exit 1; }
+	@$(PY) -m venv --clear $(VENV)/pins && $(VENV)/pins/bin/python -m pip --quiet install pip-tools
+	@for set in run test check fuzz; do \
+	  $(VENV)/pins/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-config \
+	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	    --output-file requirements/$$set.txt requirements/$$set.in || exit; \
+	done
+
+venv: $(VENV)/check.stamp ## Only set up .venv, for an editor
+
+clean: ## Remove .venv, caches and build leftovers
+	@rm -rf $(VENV) build dist xtcp.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find $(SOURCE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+
+# --- the virtual environment: a stamp for each set of requirements ---
+
+define install
+	@echo "installing requirements/$(1).txt" >&2
+	@$(PIP) install --require-hashes --no-deps -r requirements/$(1).txt || { printf '%s\n' \
+	  "requirements/$(1).txt could not be installed; pip's reason is above." \
+	  "Usually no package index can be reached, or this Python or machine has no wheel of a package." \
+	  "Look at pip's settings ($(PY) -m pip config list), or take another Python: make clean, then make PYTHON=…" >&2; \
+	  exit 1; }
+	@touch $@
+endef
+
+$(VENV)/project.stamp: pyproject.toml $(VENV)/run.stamp
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# ensurepip: a set-up that was interrupted may have left a Python without pip.
+$(VENV)/run.stamp: requirements/run.txt | $(PY)
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null
+	$(call install,run)
+
+$(VENV)/test.stamp: requirements/test.txt $(VENV)/project.stamp
+	$(call install,test)
+
+$(VENV)/check.stamp: requirements/check.txt $(VENV)/test.stamp
+	$(call install,check)
+
+$(VENV)/fuzz.stamp: requirements/fuzz.txt $(VENV)/test.stamp
+	$(call install,fuzz)
+
+# A candidate must run: it may be a version manager's shim for a version that is not there, or lack Debian's python3-venv.
+$(PY):
+	@for python in $(if $(PYTHON),"$(PYTHON)",python3.13 python3.12 python3.11 python3); do \
+	  "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  echo "making .venv with $$("$$python" --version)" >&2; \
+	  "$$python" -m venv --clear $(VENV); exit; \
+	done; printf '%s\n' \
+	  "No Python 3.11 or later that can make a virtual environment was found (tried: $(or $(PYTHON),python3.13 python3.12 python3.11 python3))." \
+	  "Usually it is older, or its venv module is a package of its own." \
+	  "Install it (Debian: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3" >&2; \
+	exit 1

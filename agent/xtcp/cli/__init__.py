@@ -1,0 +1,11 @@
+"""The commands. Parsers import no NumPy, so that `--help` is quick; each command imports what it needs when it runs.
+
+main       the verbs
+command    arguments to exit code, errors to words
+selection  --columns and --attributes to columns and request bits
+output     options and writing that `xtcp once` and `xtcp-replay decode` share
+replayed   rows of a file
+once       one poll of this host, or of a file
+doctor     what this host can and cannot do
+columns    the table of columns
+"""

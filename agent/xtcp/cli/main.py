@@ -1,0 +1,31 @@
+"""The command line of `xtcp`: its verbs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from xtcp import __version__
+from xtcp.cli import columns, doctor, once
+from xtcp.cli.command import EXIT_CODES, Parser, run_command
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line of `xtcp`."""
+    top = Parser(
+        prog="xtcp",
+        description="Every TCP socket of this host: captured from the kernel's sock_diag, decoded, delivered.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"xtcp {__version__}")
+    verbs = top.add_subparsers(title="commands", dest="verb", metavar="COMMAND", parser_class=Parser)
+    for module in (once, doctor, columns):
+        module.add_parser(verbs)
+    return top
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs `xtcp` with `argv` (without the program's name); returns the exit code."""
+    return run_command(parser, argv)

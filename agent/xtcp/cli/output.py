@@ -1,0 +1,127 @@
+"""What `xtcp once` and `xtcp-replay decode` share: options for format and columns, writing rows, the exit code.
+
+Standard output carries rows only; summary, notes and warnings go to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from typing import TYPE_CHECKING, Final, Self
+
+from xtcp.cli.selection import Selection, select
+from xtcp.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from xtcp.batch import Batch, Tally
+    from xtcp.schema.model import Order
+
+FORMATS: Final = ("table", "json", "csv", "null")
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """`--format`, `--columns`, `--attributes`, `-o`, `--quiet`."""
+    rows = parser.add_argument_group("rows")
+    rows.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="table",
+        help="table for people, json (an object a line), csv, null (decode, print the summary alone); default: table",
+    )
+    rows.add_argument("--columns", metavar="NAME,…", help="columns in this order (all of them: xtcp columns)")
+    rows.add_argument(
+        "--attributes", metavar="all|NAME,…", help="attributes by their INET_DIAG name: info, cong, skmeminfo …"
+    )
+    rows.add_argument(
+        "-o", "--output", metavar="FILE", default="-", help="write rows to FILE instead of standard output"
+    )
+    rows.add_argument("--md5-keys", action="store_true", help="do not blank the keys in the column md5sig")
+    rows.add_argument("-q", "--quiet", action="store_true", help="no summary, only warnings")
+
+
+def add_source_options(group: argparse._ArgumentGroup) -> None:
+    """What a file cannot say itself: `--kernel-release`, `--byte-order`; and `--strict`."""
+    group.add_argument("--kernel-release", metavar="RELEASE", default="", help="uname -r of the captured host")
+    group.add_argument(
+        "--byte-order", choices=("little", "big"), help="its byte order (default: found from the messages)"
+    )
+    group.add_argument("--strict", action="store_true", help="write no row at all of a damaged file")
+
+
+def byte_order(name: str | None) -> Order | None:
+    """`--byte-order` as the schema writes it."""
+    return None if name is None else "<" if name == "little" else ">"
+
+
+def selection(args: argparse.Namespace) -> Selection:
+    """The columns that the options ask for; the table's default view where they name none."""
+    if args.format == "table" and args.columns is None and args.attributes is None:
+        from xtcp.encode.table import DEFAULT_COLUMNS
+
+        chosen = select(",".join(DEFAULT_COLUMNS), None)
+        return Selection(None, chosen.decoded, chosen.ext)
+    return select(args.columns, args.attributes)
+
+
+class Output:
+    """Rows as text to `args.output`; a context manager that closes the file."""
+
+    def __init__(self, args: argparse.Namespace, chosen: Selection) -> None:
+        from xtcp.encode import make_encoder
+        from xtcp.sinks.text_file import TextFile
+
+        self._file = None
+        self._encoder = None
+        if args.format == "null":
+            if args.output != "-":
+                raise UsageError(
+                    "--format null writes no rows, so there is nothing for -o", "", "Leave one of them out."
+                )
+            return
+        self._file = TextFile(args.output)
+        width = None
+        if args.output == "-" and sys.stdout.isatty():
+            width = shutil.get_terminal_size().columns
+        self._encoder = make_encoder(args.format, chosen.shown, width)
+        self._file.write(self._encoder.begin())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, batch: Batch) -> None:
+        """The rows of `batch`."""
+        if self._encoder is not None and self._file is not None:
+            for text in self._encoder.encode(batch):
+                self._file.write(text)
+
+    def end(self) -> None:
+        """What the format puts behind the last row."""
+        if self._encoder is not None and self._file is not None:
+            self._file.write(self._encoder.end())
+            self._file.flush()
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error."""
+    print(text, file=sys.stderr)
+
+
+def warn_of(tally: Tally, damage: list[str]) -> ExitCode:
+    """Says what of the input could not be decoded; the exit code that follows from it."""
+    for text in damage:
+        say(f"warning: {text}")
+    for fault in tally.faults[:5]:
+        say(f"warning: {fault.length} bytes set aside at offset {fault.offset} of their chunk: {fault.reason}")
+    if tally.quarantined or tally.damaged:
+        say(
+            f"warning: {tally.quarantined} messages quarantined, {tally.damaged} rows kept up to damaged attributes"
+            + (f" (the first {min(5, len(tally.faults))} are shown)" if len(tally.faults) > 5 else "")
+        )
+    if damage or tally.quarantined or tally.damaged:
+        return ExitCode.DAMAGED
+    return ExitCode.OK

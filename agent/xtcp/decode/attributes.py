@@ -1,0 +1,229 @@
+"""Rows of any layout, damaged ones too: lockstep walks, one a level of nesting.
+
+The walk gives one index of all attributes of all rows; each attribute number is then read at once for all rows that
+have it. The schema says where to descend, so nesting is no deeper than the table, whatever the bytes claim.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtcp.batch import Tally
+from xtcp.decode.assembly import Assembly
+from xtcp.decode.chains import Elements, walk_attributes
+from xtcp.decode.messages import Messages
+from xtcp.decode.payloads import MASK_BITS, TEXT_LENGTH, clean_text, path_name, redact
+from xtcp.netlink.numbers import NLA_HDRLEN, NLA_TYPE_MASK, NLMSG_HDRLEN, ROW_LEN, aligned
+from xtcp.schema.inet_diag import ATTRIBUTES, INET_DIAG_MSG, info_struct
+from xtcp.schema.layout import column_dtype, members, size_of
+from xtcp.schema.model import FLAG, TEXT, Attribute, Field, Nest, Order, Struct
+
+
+class Lockstep:
+    """Reads rows one attribute number at a time; one object a chunk."""
+
+    def __init__(
+        self,
+        data: NDArray[np.uint8],
+        order: Order,
+        kernel: tuple[int, int] | None,
+        protocol: int,
+        wanted: frozenset[str] | None,
+        tally: Tally,
+        *,
+        md5_keys: bool,
+    ) -> None:
+        self._data = data
+        self._order: Order = order
+        self._kernel = kernel
+        self._info = info_struct(protocol)
+        self._wanted = wanted
+        self._tally = tally
+        self._md5_keys = md5_keys
+        self._values: dict[str, NDArray[np.generic]] = {}
+        self._present: dict[str, NDArray[np.bool_]] = {}
+        self._kept: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+        self._rows = 0
+
+    def read(self, rows: Messages, assembly: Assembly) -> None:
+        """Writes all of `rows`, in their order."""
+        self._rows = len(rows.offset)
+        every = np.arange(self._rows)
+        self._struct(INET_DIAG_MSG, every, rows.offset + NLMSG_HDRLEN, np.full(self._rows, ROW_LEN - NLMSG_HDRLEN))
+        found = walk_attributes(self._data, self._order, rows.offset + ROW_LEN, rows.offset + rows.length)
+        self._note_broken(found, every, rows.offset + rows.length)
+        mask = np.zeros(self._rows, np.uint64)
+        low = found.type < MASK_BITS
+        np.bitwise_or.at(mask, found.chain[low], np.uint64(1) << found.type[low].astype(np.uint64))
+        self._store("attributes", every, mask)
+        self._level(ATTRIBUTES, found, every, ())
+        self._store_kept()
+        run = assembly.run(rows.offset, self._values.keys(), {n: p for n, p in self._present.items() if not p.all()})
+        for name, values in self._values.items():
+            assembly.column(name)[run] = values
+
+    def _level(
+        self, attributes: tuple[Attribute, ...], found: Elements, rows_of: NDArray[np.int64], parents: tuple[int, ...]
+    ) -> None:
+        """Reads one level of attributes; chain i of `found` belongs to row `rows_of[i]`."""
+        unknown = np.ones(len(found.type), np.bool_)
+        for attribute in attributes:
+            having = found.type == attribute.number
+            index = np.flatnonzero(having)
+            if not len(index):
+                continue
+            unknown ^= having
+            last = _last_of_each(found.chain[index])
+            if len(last) < len(index):
+                self._tally.repeated += len(index) - len(last)
+                index = index[last]
+            path = (*parents, attribute.number)
+            self._attribute(attribute, rows_of[found.chain[index]], found.offset[index], found.length[index], path)
+        index = np.flatnonzero(unknown)
+        if len(index):
+            chain, kind = found.chain[index], found.type[index]
+            for number, times in zip(*np.unique(kind, return_counts=True), strict=True):
+                self._tally.unknown[path_name((*parents, int(number)))] += int(times)
+            self._tally.repeated += len(index) - len(np.unique(chain * (NLA_TYPE_MASK + 1) + kind))
+            self._keep(rows_of[chain], found.offset[index], found.length[index])
+
+    def _attribute(
+        self,
+        attribute: Attribute,
+        rows: NDArray[np.int64],
+        offset: NDArray[np.int64],
+        length: NDArray[np.int64],
+        path: tuple[int, ...],
+    ) -> None:
+        begin, size = offset + NLA_HDRLEN, length - NLA_HDRLEN
+        body = self._info if path == (2,) else attribute.body
+        match body:
+            case Struct():
+                self._struct(body, rows, begin, size)
+                if path == (2,):
+                    self._store("tcp_info_len", rows, size)
+                    for value, times in zip(*np.unique(size, return_counts=True), strict=True):
+                        self._tally.info_lengths[int(value)] += int(times)
+                known = size_of(body, self._kernel)
+                self._surplus(path, rows, offset, length, known)
+            case Nest():
+                inner = walk_attributes(self._data, self._order, begin, begin + size)
+                self._note_broken(inner, rows, begin + size)
+                self._level(body.attributes, inner, rows, path)
+            case Field() if body.kind is TEXT:
+                take = np.minimum(size, TEXT_LENGTH)
+                raw = self._data[begin[:, None] + np.arange(TEXT_LENGTH)]
+                raw[np.arange(TEXT_LENGTH) >= take[:, None]] = 0
+                self._store(body.name, rows, clean_text(raw))
+                self._surplus(path, rows, offset, length, TEXT_LENGTH)
+            case Field() if body.kind is FLAG:
+                self._store(body.name, rows, np.ones(len(rows), np.uint8))
+            case Field():
+                payloads = self._bytes(begin, begin + size)
+                if body.name == "md5sig" and not self._md5_keys:
+                    payloads = [redact(payload) for payload in payloads]
+                self._store_bytes(body.name, rows, payloads)
+            case None:
+                pass
+
+    def _struct(
+        self, struct: Struct, rows: NDArray[np.int64], begin: NDArray[np.int64], size: NDArray[np.int64]
+    ) -> None:
+        """Every member of `struct` whose end lies inside the received `size`."""
+        width = aligned(size_of(struct, self._kernel))
+        windows = np.ndarray(((len(self._data) - width) // 4 + 1,), f"V{width}", self._data, strides=(4,))
+        whole = windows[begin >> 2]
+        shortest = int(size.min()) if len(size) else 0
+        for member in members(struct, self._order, self._kernel):
+            if self._wanted is not None and member.column not in self._wanted:
+                continue
+            dtype = np.dtype({"names": ["it"], "formats": [member.wire], "offsets": [member.offset], "itemsize": width})
+            values = member.value(whole.view(dtype)["it"])
+            if member.end <= shortest:
+                self._store(member.column, rows, values)
+            else:
+                inside = size >= member.end
+                if inside.any():
+                    self._store(member.column, rows[inside], values[inside])
+
+    def _surplus(
+        self,
+        path: tuple[int, ...],
+        rows: NDArray[np.int64],
+        offset: NDArray[np.int64],
+        length: NDArray[np.int64],
+        known: int,
+    ) -> None:
+        """Counts and keeps what is longer than the table: of INFO the bytes beyond it, of others the attribute."""
+        longer = np.flatnonzero(length - NLA_HDRLEN > known)
+        if not len(longer):
+            return
+        for value, times in zip(*np.unique(length[longer] - NLA_HDRLEN, return_counts=True), strict=True):
+            self._tally.surplus[path_name(path), int(value)] += int(times)
+        rows, offset, length = rows[longer], offset[longer], length[longer]
+        if path == (2,):
+            self._store_bytes("tcp_info_surplus", rows, self._bytes(offset + NLA_HDRLEN + known, offset + length))
+        else:
+            self._keep(rows, offset, length)
+
+    def _keep(self, rows: NDArray[np.int64], offset: NDArray[np.int64], length: NDArray[np.int64]) -> None:
+        """Remembers whole attributes for the rows' `unknown_attributes`."""
+        self._kept.append((rows, offset, length))
+
+    def _store_kept(self) -> None:
+        """The row's kept attributes joined, those of all levels by ascending offset."""
+        if not self._kept:
+            return
+        rows, offset, length = (np.concatenate(part) for part in zip(*self._kept, strict=True))
+        rank = np.argsort(offset)
+        rows, offset = rows[rank], offset[rank]
+        pieces = self._bytes(offset, offset + length[rank])
+        having, first = np.unique(rows, return_index=True)
+        bounds = [*first.tolist(), len(pieces)]
+        joined = [b"".join(pieces[begin:end]) for begin, end in pairwise(bounds)]
+        self._store_bytes("unknown_attributes", having, joined)
+
+    def _note_broken(self, found: Elements, rows_of: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        """Chains that end in bytes that make no attribute: counted, and their rows marked."""
+        if not len(found.broken_chain):
+            return
+        for chain, at in zip(found.broken_chain.tolist(), found.broken_at.tolist(), strict=True):
+            self._tally.fault(at, int(ends[chain]) - at, "no whole attribute")
+        rows = np.unique(rows_of[found.broken_chain])
+        already = self._values.get("damaged")
+        self._tally.damaged += len(rows) if already is None else int((already[rows] == 0).sum())
+        self._store("damaged", rows, np.ones(len(rows), np.uint8))
+
+    def _bytes(self, begin: NDArray[np.int64], end: NDArray[np.int64]) -> list[bytes]:
+        view = self._data.data
+        return [bytes(view[b:e]) for b, e in zip(begin.tolist(), end.tolist(), strict=True)]
+
+    def _store(self, name: str, rows: NDArray[np.int64], values: NDArray[np.generic]) -> None:
+        if self._wanted is not None and name not in self._wanted and name != "damaged":
+            return
+        if name not in self._values:
+            self._values[name] = np.zeros(self._rows, column_dtype(name))
+            self._present[name] = np.zeros(self._rows, np.bool_)
+        self._values[name][rows] = values
+        self._present[name][rows] = True
+
+    def _store_bytes(self, name: str, rows: NDArray[np.int64], payloads: list[bytes]) -> None:
+        if self._wanted is not None and name not in self._wanted:
+            return
+        if name not in self._values:
+            self._values[name] = np.full(self._rows, b"", object)
+            self._present[name] = np.zeros(self._rows, np.bool_)
+        column = self._values[name]
+        for row, payload in zip(rows.tolist(), payloads, strict=True):
+            column[row] = payload
+        self._present[name][rows] = True
+
+
+def _last_of_each(chain: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Index of the last element of each chain, ascending; elements are in the order of their offsets."""
+    reverse = chain[::-1]
+    _, first = np.unique(reverse, return_index=True)
+    return np.sort(len(chain) - 1 - first)

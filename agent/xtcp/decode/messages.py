@@ -1,0 +1,198 @@
+"""Datagrams to messages: which of them are rows, what the others say, what is set aside.
+
+1. Fast: every reply to our dump carries its random `nlmsg_seq`, so its hits in the buffer are message starts, if each
+   message leads exactly to the next and every datagram begins and ends on one. Proved in one operation.
+2. Otherwise the lockstep walk of the datagrams.
+
+Either way the messages are judged the same: another sequence number or port id is foreign, `NLM_F_REQUEST` marks a
+request (nlmon shows them too), types 18 and 20 are rows, the rest is control. Messages behind a `NLMSG_DONE` in its
+datagram, rows shorter than `inet_diag_msg` and bytes that make no message are quarantined.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtcp.batch import MAX_DESCRIBED, KernelMessage, Tally
+from xtcp.chunk import Chunk
+from xtcp.decode.chains import walk_messages
+from xtcp.netlink.numbers import (
+    NLA_HDRLEN,
+    NLM_F_ACK_TLVS,
+    NLM_F_CAPPED,
+    NLM_F_DUMP_INTR,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    NLMSG_HDRLEN,
+    NLMSG_NOOP,
+    NLMSG_OVERRUN,
+    NLMSGERR_ATTR_MSG,
+    ROW_LEN,
+    SOCK_DIAG_BY_FAMILY,
+    TCPDIAG_GETSOCK,
+    aligned,
+)
+
+# errno of a NLMSG_DONE or NLMSG_ERROR too short to hold one: EBADMSG of the kernel's generic table.
+TOO_SHORT = 74
+
+
+@dataclass(frozen=True)
+class Messages:
+    """Messages in ascending order: offset and `nlmsg_len`, int64 (n,)."""
+
+    offset: NDArray[np.int64]
+    length: NDArray[np.int64]
+
+
+def find_rows(chunk: Chunk, tally: Tally) -> Messages:
+    """The messages of `chunk` that are rows; everything else goes to `tally`."""
+    words = chunk.data[: len(chunk.data) & ~3].view(chunk.context.order + "u4")
+    messages = _scan(chunk, words)
+    if messages is None:
+        found = walk_messages(chunk.data, chunk.context.order, chunk.starts, chunk.ends)
+        messages = Messages(found.offset, found.length)
+        for datagram, at in zip(found.broken_chain.tolist(), found.broken_at.tolist(), strict=True):
+            tally.messages += 1
+            tally.quarantined += 1
+            tally.fault(at, int(chunk.ends[datagram]) - at, "no whole message")
+    tally.messages += len(messages.offset)
+    if not len(messages.offset):
+        return messages
+    return _judge(chunk, words, messages, tally)
+
+
+def _scan(chunk: Chunk, words: NDArray[np.uint32]) -> Messages | None:
+    """All messages by their sequence number, or None where that does not prove itself."""
+    if chunk.seq is None or not len(chunk.ends) or (chunk.ends == chunk.starts).any():
+        return None
+    end = int(chunk.ends[-1])
+    first_word = int(chunk.starts[0]) >> 2
+    hits = np.flatnonzero(words[first_word : end >> 2] == chunk.seq) + (first_word - 2)
+    offset = hits << 2
+    datagram = np.searchsorted(chunk.starts, offset, side="right") - 1
+    inside = (datagram >= 0) & (offset + NLMSG_HDRLEN <= chunk.ends[datagram])
+    if not inside.all():
+        offset, hits = offset[inside], hits[inside]
+    if not len(offset):
+        return None
+    length = words[hits].astype(np.int64)
+    first = np.searchsorted(offset, chunk.starts)
+    if first[-1] >= len(offset) or (offset[first] != chunk.starts).any():
+        return None
+    expected = np.empty_like(offset)
+    expected[:-1] = offset[1:]
+    expected[first[1:] - 1] = chunk.ends[:-1]
+    expected[-1] = chunk.ends[-1]
+    if (length < NLMSG_HDRLEN).any() or (offset + ((length + 3) & ~3) != expected).any():
+        return None
+    return Messages(offset, length)
+
+
+def _judge(chunk: Chunk, words: NDArray[np.uint32], messages: Messages, tally: Tally) -> Messages:
+    """Sorts messages into rows, control and quarantine."""
+    word = messages.offset >> 2
+    second = words[word + 1]
+    big = chunk.context.order == ">"
+    kind = second >> np.uint32(16) if big else second & np.uint32(0xFFFF)
+    flags = second & np.uint32(0xFFFF) if big else second >> np.uint32(16)
+    mine = np.ones(len(word), np.bool_)
+    if chunk.seq is not None:
+        mine &= words[word + 2] == chunk.seq
+    if chunk.port is not None:
+        mine &= words[word + 3] == chunk.port
+    rows = mine & ((kind == SOCK_DIAG_BY_FAMILY) | (kind == TCPDIAG_GETSOCK)) & (flags & NLM_F_REQUEST == 0)
+    tally.interrupted |= bool((flags[mine] & NLM_F_DUMP_INTR).any())
+    if not rows.all() or (messages.length < ROW_LEN).any():
+        rows = _control(chunk, messages, kind, flags, mine, rows, tally)
+        messages = Messages(messages.offset[rows], messages.length[rows])
+    tally.rows += len(messages.offset)
+    return messages
+
+
+def _control(
+    chunk: Chunk,
+    messages: Messages,
+    kind: NDArray[np.uint32],
+    flags: NDArray[np.uint32],
+    mine: NDArray[np.bool_],
+    rows: NDArray[np.bool_],
+    tally: Tally,
+) -> NDArray[np.bool_]:
+    """Counts all that is not a row; returns the rows, without those that are quarantined."""
+    dones = np.flatnonzero(mine & (kind == NLMSG_DONE) & (flags & NLM_F_REQUEST == 0))
+    behind = np.zeros(len(rows), np.bool_)
+    if len(dones):
+        datagram = np.searchsorted(chunk.starts, messages.offset, side="right") - 1
+        done_at = np.full(len(chunk.starts), len(rows))
+        np.minimum.at(done_at, datagram[dones], dones)
+        behind = np.arange(len(rows)) > done_at[datagram]
+    short = rows & (messages.length < ROW_LEN)
+    for index in np.flatnonzero(behind | short | ~rows).tolist():
+        offset, length = int(messages.offset[index]), int(messages.length[index])
+        if behind[index]:
+            tally.quarantined += 1
+            tally.fault(offset, length, "after NLMSG_DONE")
+        elif not mine[index]:
+            tally.control["foreign"] += 1
+        elif short[index]:
+            tally.quarantined += 1
+            tally.fault(offset, length, "shorter than inet_diag_msg")
+        else:
+            _control_message(chunk, offset, length, int(kind[index]), int(flags[index]), tally)
+    return rows & ~behind & ~short
+
+
+def _control_message(chunk: Chunk, offset: int, length: int, kind: int, flags: int, tally: Tally) -> None:
+    if flags & NLM_F_REQUEST:
+        tally.control["request"] += 1
+    elif kind == NLMSG_DONE:
+        tally.control["done"] += 1
+        message = _kernel_message(chunk, offset, length, flags, done=True)
+        tally.done = message or KernelMessage(TOO_SHORT, "a NLMSG_DONE without its error code")
+    elif kind == NLMSG_ERROR:
+        message = _kernel_message(chunk, offset, length, flags, done=False)
+        if message is None:
+            tally.quarantined += 1
+            tally.fault(offset, length, "NLMSG_ERROR without its error code")
+        elif message.errno == 0:
+            tally.control["ack"] += 1
+        else:
+            tally.control["error"] += 1
+            if len(tally.errors) < MAX_DESCRIBED:
+                tally.errors.append(message)
+    elif kind == NLMSG_OVERRUN:
+        tally.control["overrun"] += 1
+    else:
+        tally.control["noop" if kind == NLMSG_NOOP else "other"] += 1
+
+
+def _kernel_message(chunk: Chunk, offset: int, length: int, flags: int, *, done: bool) -> KernelMessage | None:
+    """The errno of a `NLMSG_ERROR` or `NLMSG_DONE` and its text, None where it is too short for an errno.
+
+    The text is NLMSGERR_ATTR_MSG behind the errno, in an error also behind the request it answers (its header alone
+    with NLM_F_CAPPED); Documentation/userspace-api/netlink/intro.rst, "Ext ACK".
+    """
+    if length < NLMSG_HDRLEN + 4:
+        return None
+    order = chunk.context.order
+    raw = chunk.data[offset + NLMSG_HDRLEN : offset + length].tobytes()
+    code = abs(struct.unpack_from(order + "i", raw)[0])
+    if not flags & NLM_F_ACK_TLVS:
+        return KernelMessage(code)
+    at = 4
+    if not done and len(raw) >= 8:
+        at += NLMSG_HDRLEN if flags & NLM_F_CAPPED else aligned(struct.unpack_from(order + "I", raw, 4)[0])
+    while at + NLA_HDRLEN <= len(raw):
+        size, kind = struct.unpack_from(order + "HH", raw, at)
+        if size < NLA_HDRLEN or at + size > len(raw):
+            break
+        if kind == NLMSGERR_ATTR_MSG:
+            return KernelMessage(code, raw[at + NLA_HDRLEN : at + size].rstrip(b"\0").decode("utf-8", "replace"))
+        at += aligned(size)
+    return KernelMessage(code)

@@ -1,0 +1,1 @@
+"""The kernel's interface: numbers, requests, the socket and its arenas."""

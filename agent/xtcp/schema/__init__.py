@@ -1,0 +1,12 @@
+"""The one table of structs, attributes and columns. Every stage reads it; it imports none of them.
+
+model       what a row is
+inet_diag   sock_diag's structs and every INET_DIAG_* attribute
+tcp_info    struct tcp_info and the congestion controls' structs
+mptcp_info  struct mptcp_info
+metadata    our own columns
+columns     the list of columns, derived
+names       states, timers and families by name
+layout      offsets, dtypes and shifts for a byte order and a release, derived (NumPy)
+render      proto/columns.md, derived
+"""

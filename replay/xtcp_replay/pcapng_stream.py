@@ -1,0 +1,252 @@
+"""PcapngStream: a pcapng, section by section, as a file object that checks each block before a reader sees it.
+
+1. A reader is given one section: it ends where the next section header stands, so that byte order and interfaces
+   start anew, as the format has it (scapy would keep the interfaces of the section before).
+2. Given on are section headers, interface descriptions and packets, these all as enhanced packet blocks without
+   options; other blocks are passed over. Blocks whose lengths are impossible end the file, packets that contradict
+   their block or name an interface that is not there are left out; both are told to `findings`.
+3. What scapy does not keep is read here: kernel release and host of the section, name and time offset of interfaces.
+
+Format: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from xtcp.sinks.capture_file import (
+    APPLICATION,
+    BYTE_ORDER_MAGIC,
+    ENHANCED_PACKET,
+    HOST_COMMENT,
+    IF_NAME,
+    INTERFACE_DESCRIPTION,
+    OPT_COMMENT,
+    SECTION_HEADER,
+    SHB_OS,
+    SHB_USERAPPL,
+)
+from xtcp_replay.findings import Findings, at_byte
+from xtcp_replay.input_bytes import InputBytes
+from xtcp_replay.interface import Interface
+
+LONGEST_BLOCK: Final = 1 << 20
+IF_TSOFFSET: Final = 14
+OBSOLETE_PACKET: Final = 2
+SIMPLE_PACKET: Final = 3
+
+_SHORTEST_BLOCK: Final = 12
+_SHORTEST_SECTION: Final = 28
+_SECTION_BYTES: Final = struct.pack(">I", SECTION_HEADER)  # reads the same in both orders
+_FIXED: Final = {ENHANCED_PACKET: 20, OBSOLETE_PACKET: 20, SIMPLE_PACKET: 4, INTERFACE_DESCRIPTION: 8}
+
+
+@dataclass(frozen=True)
+class _Section:
+    order: str
+    release: str
+    hostname: str | None
+    application: str
+
+
+class PcapngStream:
+    """For a reader: `read`. For us: `next_section` before each reader, `interface`, `offset` and
+    `timed` (whether it has a time) of the last packet given, `ended` once a reader has been given all of its section, `link_types` of all interfaces so far.
+    """
+
+    def __init__(self, source: InputBytes, findings: Findings) -> None:
+        self._source = source
+        self._findings = findings
+        self._section = _Section("<", "", None, "")
+        self._interfaces: list[tuple[Interface, int]] = []
+        self._record = b""
+        self._given = 0
+        self._section_head: bytes | None = source.read(8)
+        self._section_at = 0
+        self.interface = Interface(0, -1)
+        self.link_types: list[int] = []
+        self.offset = 0
+        self.timed = True
+        self.ended = False
+
+    def next_section(self) -> bool:
+        """Goes to the next section; False at the end of the file, and where its header is damaged."""
+        head, self._section_head = self._section_head, None
+        if head is None:
+            return False
+        block = self._read_section(head)
+        if block is None:
+            return False
+        self._record, self._given, self.ended = block, 0, False
+        self._interfaces = []
+        return True
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes, never beyond the end of a block; nothing at the end of the section."""
+        if self._given == len(self._record):
+            block = None if self.ended else self._next()
+            if block is None:
+                self.ended = True
+                return b""
+            self._record, self._given = block, 0
+        piece = self._record[self._given : self._given + size]
+        self._given += len(piece)
+        return piece
+
+    def _found(self, what: str, missing: int = 0) -> None:
+        self._findings.add(what, at_byte(self.offset), missing=missing)
+
+    def _read_section(self, head: bytes) -> bytes | None:
+        self.offset = self._section_at
+        start = head + self._source.read(_SHORTEST_SECTION - 12)
+        if len(start) < _SHORTEST_SECTION - 4:
+            self._found("the file is cut in a section header")
+            return None
+        for order in "<>":
+            if struct.unpack_from(order + "I", start, 8)[0] == BYTE_ORDER_MAGIC:
+                break
+        else:
+            self._found("a section header has no byte order; nothing behind it is read")
+            return None
+        length, _, major = struct.unpack_from(order + "IIH", start, 4)
+        if length < _SHORTEST_SECTION or length % 4 or length > LONGEST_BLOCK or major != 1:
+            self._found("a section header has an impossible length or an unknown version; nothing behind it is read")
+            return None
+        rest = self._source.read(length - len(start))
+        if len(rest) < length - len(start):
+            self._found("the file is cut in a section header")
+            return None
+        if rest[-4:] != start[4:8]:
+            self._found("a section header's two lengths differ; nothing behind it is read")
+            return None
+        self._section = _section(order, rest[:-4])
+        return start + rest
+
+    def _next(self) -> bytes | None:
+        """The next block for the reader, None at the end of the section or of the good part of the file."""
+        while True:
+            self.offset = self._source.offset
+            head = self._source.read(8)
+            if not head:
+                return None
+            if len(head) < 8:
+                self._found("the file is cut in the header of a block")
+                return None
+            if head[:4] == _SECTION_BYTES:
+                self._section_head, self._section_at = head, self.offset
+                return None
+            kind, length = struct.unpack(self._section.order + "II", head)
+            fixed = _FIXED.get(kind)
+            if length % 4 or length < _SHORTEST_BLOCK + (fixed or 0) or (fixed and length > LONGEST_BLOCK):
+                self._found("a block has an impossible length; nothing behind it is read")
+                return None
+            if fixed is None:
+                if not self._skip(head, length):
+                    return None
+                continue
+            body = self._source.read(length - 12)
+            tail = self._source.read(4)
+            if len(tail) < 4:
+                self._found("the file is cut in a block", missing=length - 8 - len(body) - len(tail))
+            elif tail != head[4:]:
+                self._found("a block's two lengths differ; nothing behind it is read")
+                return None
+            if len(body) < fixed:
+                continue
+            if kind == INTERFACE_DESCRIPTION:
+                if len(tail) == 4:
+                    self._describe(body)
+                    return head + body + tail
+            elif (packet := self._packet(kind, body, fixed, cut=len(tail) < 4)) is not None:
+                return packet
+
+    def _skip(self, head: bytes, length: int) -> bool:
+        """Passes over a block's body and end; False where the file is not good behind it."""
+        there = self._source.skip(length - 12)
+        tail = self._source.read(4)
+        if len(tail) < 4:
+            self._found("the file is cut in a block", missing=length - 8 - there - len(tail))
+        elif tail != head[4:]:
+            self._found("a block's two lengths differ; nothing behind it is read")
+        return tail == head[4:]
+
+    def _describe(self, body: bytes) -> None:
+        """Adds an interface of this section."""
+        order = self._section.order
+        link_type, snaplen = struct.unpack_from(order + "HxxI", body)
+        options = dict(_options(order, body[8:]))
+        offset = options.get(IF_TSOFFSET, b"")
+        ours = self._section.application.startswith(APPLICATION)
+        interface = Interface(
+            number=len(self.link_types),
+            link_type=link_type,
+            offset_s=struct.unpack(order + "q", offset)[0] if len(offset) == 8 else 0,
+            release=self._section.release,
+            hostname=self._section.hostname,
+            netns=_text(options[IF_NAME]) if ours and IF_NAME in options else None,
+        )
+        self.link_types.append(link_type)
+        self._interfaces.append((interface, snaplen))
+
+    def _packet(self, kind: int, body: bytes, fixed: int, *, cut: bool) -> bytes | None:
+        """A packet as an enhanced packet block, None where it is left out."""
+        order = self._section.order
+        high = low = number = 0
+        if kind == SIMPLE_PACKET:
+            (wirelen,) = struct.unpack_from(order + "I", body)
+        elif kind == OBSOLETE_PACKET:
+            number, _, high, low, caplen, wirelen = struct.unpack_from(order + "HHIIII", body)
+        else:
+            number, high, low, caplen, wirelen = struct.unpack_from(order + "IIIII", body)
+        if number >= len(self._interfaces):
+            self._found("a packet names an interface that is not described; it is left out")
+            return None
+        self.interface, snaplen = self._interfaces[number]
+        self.timed = kind != SIMPLE_PACKET
+        there = len(body) - fixed
+        if kind == SIMPLE_PACKET:
+            caplen = min(wirelen, snaplen) if snaplen else wirelen
+        if caplen > wirelen:
+            self._found("a packet claims more captured bytes than it had; it is left out")
+            return None
+        if caplen > there and not cut:
+            self._found("a packet claims more bytes than its block has; it is left out")
+            return None
+        data = body[fixed : fixed + caplen]
+        length = _SHORTEST_BLOCK + _FIXED[ENHANCED_PACKET] + len(data) + -len(data) % 4
+        head = struct.pack(order + "IIIIIII", ENHANCED_PACKET, length, number, high, low, len(data), wirelen)
+        return head + data + bytes(-len(data) % 4) + struct.pack(order + "I", length)
+
+
+def _section(order: str, options: bytes) -> _Section:
+    """What a section header's options say; the first `host: ` comment names the host."""
+    release = application = ""
+    hostname: str | None = None
+    for code, value in _options(order, options):
+        text = _text(value)
+        if code == SHB_OS and text.startswith("Linux "):
+            release = text.removeprefix("Linux ")
+        elif code == SHB_USERAPPL:
+            application = text
+        elif code == OPT_COMMENT and text.startswith(HOST_COMMENT) and hostname is None:
+            hostname = text.removeprefix(HOST_COMMENT)
+    return _Section(order, release, hostname, application)
+
+
+def _options(order: str, options: bytes) -> Iterator[tuple[int, bytes]]:
+    """(code, value) of each whole option."""
+    at = 0
+    while at + 4 <= len(options):
+        code, length = struct.unpack_from(order + "HH", options, at)
+        at += 4
+        if code == 0 or at + length > len(options):
+            return
+        yield code, options[at : at + length]
+        at += length + -length % 4
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode("utf-8", "replace")

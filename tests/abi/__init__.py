@@ -1,0 +1,1 @@
+"""The schema table against the kernel's own headers and BTF."""

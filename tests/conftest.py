@@ -1,0 +1,91 @@
+"""What all tests share: where captures are, what a skip must say, and that CI meets no skip it does not expect."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# In CI everything is installed and run as root; only what this kernel or Python cannot have may be skipped there.
+EXPECTED_SKIPS = (
+    r"the captures are not here",
+    r"this kernel has no \w+",
+    r"no atheris for this Python",
+)
+
+
+def captures_folder() -> Path | None:
+    """The folder of captures that others made: $XTCP_CAPTURES, or shared/captures beside the repository."""
+    named = os.environ.get("XTCP_CAPTURES")
+    folder = Path(named) if named else ROOT.parent / "shared" / "captures"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def captures() -> Path:
+    """The captures that others made, or a skip."""
+    folder = captures_folder()
+    if folder is None:
+        pytest.skip("the captures are not here (set XTCP_CAPTURES to their folder)")
+    return folder
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    """The name of a fresh network namespace with loopback up; needs root and ip."""
+    require_root()
+    require_program("ip", "iproute2")
+    from tests.sockets import netns
+
+    with netns.namespace() as name:
+        yield name
+
+
+def require_root() -> None:
+    """Skips unless the tests run as root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for a network namespace of its own")
+
+
+def require_program(name: str, package: str) -> str:
+    """The path of a program, or a skip that names Debian's package."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"needs {name} (apt-get install {package})")
+    return found
+
+
+def ss_of(messages: Path, *options: str) -> str:
+    """What ss makes of stored netlink messages: the independent witness."""
+    program = require_program("ss", "iproute2")
+    return subprocess.run(
+        [program, *options],
+        env={**os.environ, "TCPDIAG_FILE": str(messages), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI (XTCP_CI=1) a skip that is not expected fails the run."""
+    if os.environ.get("XTCP_CI") != "1":
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
+    unexpected = []
+    for report in reporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not any(re.search(pattern, reason) for pattern in EXPECTED_SKIPS):
+            unexpected.append(f"{report.nodeid}: {reason}")
+    if unexpected:
+        print("\nskips that CI does not expect:\n  " + "\n  ".join(unexpected))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

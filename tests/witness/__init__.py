@@ -1,0 +1,1 @@
+"""Independent witnesses: what other programs say of the same bytes."""
