@@ -4,10 +4,11 @@ PYTHON  ?=# the Python to make .venv with; empty: the newest found that is 3.11 
 ARGS    ?=# passed on by run, test and bench
 MINUTES ?= 1
 
-VENV   := .venv
-PY     := $(VENV)/bin/python
-PIP    := $(PY) -m pip --quiet --disable-pip-version-check --no-input
-SOURCE := agent replay tests
+VENV    := .venv
+PYTHONS := python3.13 python3.12 python3.11 python3
+PY      := $(VENV)/bin/python
+PIP     := $(PY) -m pip --quiet --quiet --disable-pip-version-check --no-input
+SOURCE  := agent replay tests
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -26,10 +27,12 @@ test: $(VENV)/test.stamp ## The test suite; ARGS="-k decode" are pytest's option
 	@$(PY) -m pytest $(ARGS)
 
 check: $(VENV)/check.stamp ## Format, lint, types and import contracts
-	@$(VENV)/bin/ruff format --check --quiet --diff $(SOURCE)
-	@$(VENV)/bin/ruff check --quiet $(SOURCE)
-	@$(VENV)/bin/mypy --no-error-summary
-	@$(VENV)/bin/lint-imports --no-logo >$(VENV)/lint-imports.txt || { cat $(VENV)/lint-imports.txt; exit 1; }
+	@failed=0; \
+	$(VENV)/bin/ruff format --check --quiet --diff $(SOURCE) || failed=1; \
+	$(VENV)/bin/ruff check --quiet $(SOURCE) || failed=1; \
+	$(VENV)/bin/mypy --no-error-summary || failed=1; \
+	$(VENV)/bin/lint-imports --no-logo >$(VENV)/lint-imports.txt || { cat $(VENV)/lint-imports.txt; failed=1; }; \
+	exit $$failed
 
 format: $(VENV)/check.stamp ## Format the code, mend what the linter can mend
 	@$(VENV)/bin/ruff check --quiet --fix $(SOURCE) || true
@@ -49,8 +52,8 @@ pins: $(VENV)/project.stamp ## Pin requirements/*.txt again, with Python 3.11, t
 	  || { echo "This .venv is not Python 3.11; run: make clean && make pins PYTHON=python3.11" >&2; exit 1; }
 	@$(PY) -m venv --clear $(VENV)/pins && $(VENV)/pins/bin/python -m pip --quiet install pip-tools
 	@for set in run test check fuzz; do \
-	  $(VENV)/pins/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-config \
-	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  $(VENV)/pins/bin/pip-compile --quiet --upgrade --no-config --no-header \
+	    --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	    --output-file requirements/$$set.txt requirements/$$set.in || exit; \
 	done
 
@@ -91,14 +94,14 @@ $(VENV)/check.stamp: requirements/check.txt $(VENV)/test.stamp
 $(VENV)/fuzz.stamp: requirements/fuzz.txt $(VENV)/test.stamp
 	$(call install,fuzz)
 
-# A candidate must run: it may be a version manager's shim for a version that is not there, or lack Debian's python3-venv.
+# A candidate must run: it may be a shim for a version that is not there, or lack Debian's python3-venv.
 $(PY):
-	@for python in $(if $(PYTHON),"$(PYTHON)",python3.13 python3.12 python3.11 python3); do \
+	@for python in $(if $(PYTHON),"$(PYTHON)",$(PYTHONS)); do \
 	  "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 	  echo "making .venv with $$("$$python" --version)" >&2; \
 	  "$$python" -m venv --clear $(VENV); exit; \
 	done; printf '%s\n' \
-	  "No Python 3.11 or later that can make a virtual environment was found (tried: $(or $(PYTHON),python3.13 python3.12 python3.11 python3))." \
+	  "Found no Python 3.11 or later that can make a virtual environment (tried: $(or $(PYTHON),$(PYTHONS)))." \
 	  "Usually it is older, or its venv module is a package of its own." \
 	  "Install it (Debian: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3" >&2; \
 	exit 1

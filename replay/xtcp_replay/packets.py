@@ -6,12 +6,13 @@ takes 2. Its readers end quietly on damage; the streams below them do not.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from xtcp.errors import DamagedInput
 from xtcp.netlink.byte_order import detect
-from xtcp.sources.input_file import COMPRESSED, MODIFIED_PCAP, PCAP, PCAPNG, kind_of
+from xtcp.sources.input_file import COMPRESSED, MODIFIED_PCAP, PCAP, PCAPNG, UNKNOWN, kind_of
 from xtcp_replay.findings import Findings, at_byte
 from xtcp_replay.input_bytes import InputBytes
 from xtcp_replay.interface import HOW_TO_CAPTURE, LINKTYPE_NETLINK, Interface, wrong_link_type
@@ -32,45 +33,94 @@ class Packet(NamedTuple):
     offset: int
 
 
-def read_packets(file: BinaryIO, name: str, findings: Findings) -> Iterator[Packet]:
-    """All packets of link type NETLINK that are whole enough to read; the rest goes to `findings`.
+def read_packets(file: BinaryIO, name: str, damage: Findings, notes: Findings) -> Iterator[Packet]:
+    """All packets of link type NETLINK that are whole enough to read; the rest goes to `damage` and `notes`.
 
     Raises `DamagedInput` where nothing can be read: another kind of file, another link type, a broken beginning.
     """
     source = InputBytes(file, name)
-    match kind_of(source.head):
-        case kind if kind == PCAP:
-            yield from _pcap(PcapStream(source, name, findings), findings)
-        case kind if kind == PCAPNG:
-            yield from _pcapng(PcapngStream(source, findings), name, findings)
-        case kind:
-            raise _not_a_capture(name, kind, source.head)
+    kind = kind_of(source.head)
+    if kind == PCAP:
+        yield from _pcap(PcapStream(source, name, damage), damage)
+    elif kind == PCAPNG:
+        yield from _pcapng(PcapngStream(source, damage), name, damage, notes)
+    else:
+        raise _not_a_capture(name, kind, source.head)
 
 
-def _pcap(stream: PcapStream, findings: Findings) -> Iterator[Packet]:
+def _pcap(stream: PcapStream, damage: Findings) -> Iterator[Packet]:
     reader = _scapy("RawPcapReader", stream)
-    unit: Final = 1 if stream.nanoseconds else 1_000
+    unit = 1 if stream.nanoseconds else 1_000
     while (packet := _next(reader)) is not None:
         data, meta = packet
         yield Packet(data, meta.wirelen, meta.sec * 1_000_000_000 + meta.usec * unit, stream.interface, stream.offset)
-    _all_read(stream, findings)
+    _insist(stream, damage)
 
 
-def _pcapng(stream: PcapngStream, name: str, findings: Findings) -> Iterator[Packet]:
-    others = 0
+def _pcapng(stream: PcapngStream, name: str, damage: Findings, notes: Findings) -> Iterator[Packet]:
+    sections = 0
     while stream.next_section():
+        sections += 1
         reader = _scapy("RawPcapNgReader", stream)
         while (packet := _next(reader)) is not None:
             data, meta = packet
             interface = stream.interface
             if interface.link_type != LINKTYPE_NETLINK:
-                others += 1
+                notes.add("packets of interfaces that are not netlink skipped", at_byte(stream.offset))
                 continue
             time_ns = None
             if stream.timed:
                 ticks = meta.tshigh << 32 | meta.tslow
                 time_ns = ticks * 1_000_000_000 // meta.tsresol + interface.offset_s * 1_000_000_000
             yield Packet(data, meta.wirelen, time_ns, interface, stream.offset)
-        _all_read(stream, findings)
+        _insist(stream, damage)
+    if not sections:
+        raise DamagedInput(
+            f"{name} is a pcapng whose first section header is cut or damaged.",
+            "Usually the capture or the copy was interrupted.",
+            "Copy it again.",
+        )
     if stream.link_types and LINKTYPE_NETLINK not in stream.link_types:
         raise wrong_link_type(name, stream.link_types[0])
+
+
+def _scapy(reader: str, stream: PcapStream | PcapngStream) -> Any:
+    """scapy's raw reader of that name, on `stream`."""
+    # Its warnings are about what the stream has judged already, and say neither file nor place.
+    logging.getLogger("scapy").setLevel(logging.ERROR)
+    import scapy.utils
+
+    return getattr(scapy.utils, reader)(stream)
+
+
+def _next(reader: Any) -> tuple[bytes, Any] | None:
+    """The next packet and its metadata; iterating the reader would cut packets at 64 KiB."""
+    try:
+        packet: tuple[bytes, Any] = reader._read_packet(size=LONGEST_PACKET)
+    except EOFError:
+        return None
+    return packet
+
+
+def _insist(stream: PcapStream | PcapngStream, damage: Findings) -> None:
+    """A reader that ended before its stream has hidden something."""
+    if not stream.ended:
+        damage.add("scapy stopped reading; nothing behind it is read", at_byte(stream.offset))
+
+
+def _not_a_capture(name: str, kind: str, head: bytes) -> DamagedInput:
+    if kind in COMPRESSED:
+        return DamagedInput(
+            f"{name} is {kind} data; captures are read uncompressed.", "", f"Decompress it first: {kind} -d {name}"
+        )
+    if kind == MODIFIED_PCAP:
+        return DamagedInput(f"{name} is {kind}, which is not supported.", "", "Rewrite it: editcap -F pcap IN OUT")
+    if kind == UNKNOWN and detect(head) is not None:
+        return DamagedInput(
+            f"{name} is a dump of raw netlink messages, not a capture.", "", f"Read it with: xtcp once --from {name}"
+        )
+    return DamagedInput(
+        f"{name} is {kind}, not a pcap or pcapng capture.",
+        "Usually the capture was interrupted before its first packet, or another file was meant.",
+        HOW_TO_CAPTURE,
+    )

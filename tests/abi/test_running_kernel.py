@@ -22,7 +22,15 @@ pytestmark = pytest.mark.abi
 
 VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
 ORDER: Final[Order] = "<" if sys.byteorder == "little" else ">"
-PREFIXES: Final = ("INET_DIAG_", "INET_ULP_INFO_", "MPTCP_SUBFLOW_ATTR_", "TLS_INFO_", "SK_MEMINFO_", "TCP_", "IPPROTO_")
+PREFIXES: Final = (
+    "INET_DIAG_",
+    "INET_ULP_INFO_",
+    "MPTCP_SUBFLOW_ATTR_",
+    "TLS_INFO_",
+    "SK_MEMINFO_",
+    "TCP_",
+    "IPPROTO_",
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Final, Self
 
 from xtcp.cli.selection import Selection, select
 from xtcp.errors import ExitCode, UsageError
+from xtcp.schema.columns import ext_of
+from xtcp.sinks.text_file import TextFile
 
 if TYPE_CHECKING:
     from xtcp.batch import Batch, Tally
+    from xtcp.encode import Encoder
     from xtcp.schema.model import Order
 
 FORMATS: Final = ("table", "json", "csv", "null")
@@ -55,13 +58,17 @@ def byte_order(name: str | None) -> Order | None:
 
 
 def selection(args: argparse.Namespace) -> Selection:
-    """The columns that the options ask for; the table's default view where they name none."""
-    if args.format == "table" and args.columns is None and args.attributes is None:
-        from xtcp.encode.table import DEFAULT_COLUMNS
+    """The columns that the options ask for, and what must be decoded to show them. Raises `UsageError`."""
+    from xtcp.encode import make_encoder
 
-        chosen = select(",".join(DEFAULT_COLUMNS), None)
-        return Selection(None, chosen.decoded, chosen.ext)
-    return select(args.columns, args.attributes)
+    chosen = select(args.columns, args.attributes)
+    if args.format == "null":
+        return chosen
+    shown = None if args.format == "table" and args.columns is None else chosen.shown
+    reads = make_encoder(args.format, shown).reads
+    if reads is None:
+        return chosen
+    return Selection(shown, reads, ext_of(reads) if args.attributes is None else chosen.ext)
 
 
 class Output:
@@ -69,10 +76,9 @@ class Output:
 
     def __init__(self, args: argparse.Namespace, chosen: Selection) -> None:
         from xtcp.encode import make_encoder
-        from xtcp.sinks.text_file import TextFile
 
-        self._file = None
-        self._encoder = None
+        self._file: TextFile | None = None
+        self._encoder: Encoder | None = None
         if args.format == "null":
             if args.output != "-":
                 raise UsageError(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import numpy as np
-from numpy.typing import NDArray
-
 from xtcp.batch import Batch, Tally
 from xtcp.chunk import Chunk, Context
 from xtcp.decode.assembly import Assembly

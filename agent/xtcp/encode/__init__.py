@@ -43,7 +43,7 @@ class Encoder(Protocol):
         ...
 
 
-# From the columns chosen (None: all of them, of the table its default view) and the terminal's width (None: no terminal).
+# From the columns chosen (None: all, of the table its default view) and the terminal's width (None: no terminal).
 Factory: TypeAlias = Callable[[Sequence[str] | None, int | None], Encoder]
 
 

@@ -1,7 +1,7 @@
 """One value to text, the same in every format that programs read.
 
-Addresses      family 2: the first four bytes as a dotted quad; family 10: RFC 5952, v4-mapped as `::ffff:a.b.c.d`;
-               any other family, or none known: 16 bytes in hexadecimal
+addresses      family 2: the first four bytes as a dotted quad; family 10: as inet_ntop writes it, v4-mapped
+               `::ffff:a.b.c.d`; any other family, or none known: 16 bytes in hexadecimal
 `idiag_state`  by ss's name, `UNKNOWN(n)` for a number without one
 texts          UTF-8; what is not becomes U+FFFD
 bytes          lower-case hexadecimal, except for the three below, which become lists. In a list, bytes that do not
@@ -59,7 +59,7 @@ def address_texts(families: Sequence[int], addresses: bytes) -> list[str]:
 def clean_text(raw: bytes | str) -> str:
     """A text that every encoding can write: invalid UTF-8 and lone surrogates replaced."""
     if isinstance(raw, str):
-        raw = raw.encode("utf-8", "surrogateescape" if raw.isprintable() else "surrogatepass")
+        raw = raw.encode("utf-8", "surrogatepass")
     return raw.decode("utf-8", "replace")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from xtcp.schema.mptcp_info import MPTCP_INFO
 from xtcp.schema.model import (
     ADDRESS,
     BE16,
@@ -27,6 +26,7 @@ from xtcp.schema.model import (
     Nest,
     Struct,
 )
+from xtcp.schema.mptcp_info import MPTCP_INFO
 from xtcp.schema.tcp_info import TCP_BBR_INFO, TCP_DCTCP_INFO, TCP_INFO, TCPVEGAS_INFO
 
 _H: Final = "include/uapi/linux/inet_diag.h"
