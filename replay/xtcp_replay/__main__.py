@@ -1,4 +1,4 @@
-"""`python -m xtcp_replay`."""
+"""`python -m xtcp_replay`, and the command `xtcp-replay`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 from xtcp_replay.cli import run
 
 
-def main() -> int:
-    """The command `xtcp-replay`."""
-    return run(sys.argv[1:])
+def main() -> None:
+    """Runs the command and ends the process with its exit code."""
+    sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

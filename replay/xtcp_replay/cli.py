@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xtcp import __version__
-from xtcp.cli.main import EXIT_CODES, Parser, run_command
+from xtcp.cli.command import EXIT_CODES, Parser, run_command
 from xtcp.cli.output import add_output_options, add_source_options, byte_order, say, selection
 
 _EXAMPLES = """\

@@ -48,7 +48,8 @@ _COOKED_LEN: Final = 16
 _ARPHRD_NETLINK: Final = 824
 _DUMP_OVERHEAD: Final = 1 << 10
 _ROWS: Final = frozenset({SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, TCPDIAG_GETSOCK + 1})
-_FAMILIES: Final = {0: "route", 5: "netfilter log", 6: "xfrm", 9: "audit", 12: "netfilter", 15: "kobject", 16: "generic"}
+_FAMILIES: Final = {0: "route", 6: "xfrm", 9: "audit", 12: "netfilter", 15: "kobject", 16: "generic"}
+_CUT_PACKETS: Final = "packets cut by the snaplen of the capture"
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,11 @@ class Dumps:
         self.packets += 1
         data = packet.data
         where = at_byte(packet.offset)
-        if packet.wirelen > len(data):
-            self._damage.add(
-                "packets are cut", where, missing=packet.wirelen - len(data), advice="Capture whole packets: tcpdump -s 0."
-            )
+        if packet.wirelen > len(data) and not packet.file_cut:
+            missing = packet.wirelen - len(data)
+            self._damage.add(_CUT_PACKETS, where, missing=missing, advice="Capture whole packets: tcpdump -s 0.")
+        if len(data) < _COOKED_LEN + NLMSG_HDRLEN and packet.wirelen > len(data):
+            return
         if len(data) < _COOKED_LEN or int.from_bytes(data[2:4], "big") != _ARPHRD_NETLINK:
             self._damage.add("packets without the header of LINKTYPE_NETLINK", where)
             return
@@ -129,12 +131,8 @@ class Dumps:
         netlink = data[_COOKED_LEN:]
         order = self._order_of(packet.interface, netlink)
         if order is None:
-            self._damage.add(
-                "packets that begin with no netlink message in either byte order"
-                if self._forced is None
-                else "packets that begin with no netlink message in the byte order given",
-                where,
-            )
+            which = "either byte order" if self._forced is None else "the byte order given"
+            self._damage.add(f"packets that begin with no netlink message in {which}", where)
             return
         _, kind, flags, seq, port = struct.unpack_from(order + "IHHII", netlink)
         if flags & NLM_F_REQUEST:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from xtcp.errors import DamagedInput
 from xtcp.netlink.byte_order import detect
-from xtcp.sources.input_file import COMPRESSED, MODIFIED_PCAP, PCAP, PCAPNG, UNKNOWN, kind_of
+from xtcp.sources.input_file import COMPRESSED, EMPTY, MODIFIED_PCAP, PCAP, PCAPNG, UNKNOWN, ZEROS, kind_of
 from xtcp_replay.findings import Findings, at_byte
 from xtcp_replay.input_bytes import InputBytes
 from xtcp_replay.interface import HOW_TO_CAPTURE, LINKTYPE_NETLINK, Interface, wrong_link_type
@@ -23,7 +23,7 @@ from xtcp_replay.pcapng_stream import PcapngStream
 class Packet(NamedTuple):
     """`data` as captured, `wirelen` bytes before the snaplen; `time_ns` since 1970, None where the file has none.
 
-    `offset` is where its record or block begins in the file.
+    `offset` is where its record or block begins in the file; `file_cut`: the file ends in it.
     """
 
     data: bytes
@@ -31,6 +31,7 @@ class Packet(NamedTuple):
     time_ns: int | None
     interface: Interface
     offset: int
+    file_cut: bool = False
 
 
 def read_packets(file: BinaryIO, name: str, damage: Findings, notes: Findings) -> Iterator[Packet]:
@@ -53,7 +54,8 @@ def _pcap(stream: PcapStream, damage: Findings) -> Iterator[Packet]:
     unit = 1 if stream.nanoseconds else 1_000
     while (packet := _next(reader)) is not None:
         data, meta = packet
-        yield Packet(data, meta.wirelen, meta.sec * 1_000_000_000 + meta.usec * unit, stream.interface, stream.offset)
+        time_ns = meta.sec * 1_000_000_000 + meta.usec * unit
+        yield Packet(data, meta.wirelen, time_ns, stream.interface, stream.offset, stream.cut)
     _insist(stream, damage)
 
 
@@ -72,7 +74,7 @@ def _pcapng(stream: PcapngStream, name: str, damage: Findings, notes: Findings) 
             if stream.timed:
                 ticks = meta.tshigh << 32 | meta.tslow
                 time_ns = ticks * 1_000_000_000 // meta.tsresol + interface.offset_s * 1_000_000_000
-            yield Packet(data, meta.wirelen, time_ns, interface, stream.offset)
+            yield Packet(data, meta.wirelen, time_ns, interface, stream.offset, stream.cut)
         _insist(stream, damage)
     if not sections:
         raise DamagedInput(
@@ -96,7 +98,7 @@ def _scapy(reader: str, stream: PcapStream | PcapngStream) -> Any:
 def _next(reader: Any) -> tuple[bytes, Any] | None:
     """The next packet and its metadata; iterating the reader would cut packets at 64 KiB."""
     try:
-        packet: tuple[bytes, Any] = reader._read_packet(size=LONGEST_PACKET)
+        packet: tuple[bytes, Any] = reader._read_packet(size=LONGEST_PACKET)  # noqa: SLF001
     except EOFError:
         return None
     return packet
@@ -119,8 +121,9 @@ def _not_a_capture(name: str, kind: str, head: bytes) -> DamagedInput:
         return DamagedInput(
             f"{name} is a dump of raw netlink messages, not a capture.", "", f"Read it with: xtcp once --from {name}"
         )
+    interrupted = kind in {EMPTY, ZEROS}
     return DamagedInput(
         f"{name} is {kind}, not a pcap or pcapng capture.",
-        "Usually the capture was interrupted before its first packet, or another file was meant.",
+        "Usually the capture or the copy was interrupted." if interrupted else "Usually another file was meant.",
         HOW_TO_CAPTURE,
     )

@@ -25,7 +25,8 @@ _RECORD_HEADER: Final = 16
 
 
 class PcapStream:
-    """For a reader: `read`. For us: `interface`, `nanoseconds`, and `offset`, where the last record given begins.
+    """For a reader: `read`. For us: `interface`, `nanoseconds`, and of the last record given `offset`, where it begins,
+    and `cut`, whether the file ends in it.
 
     Raises `DamagedInput` where the file header is cut, of another version, or of another link type.
     """
@@ -55,6 +56,7 @@ class PcapStream:
             raise wrong_link_type(name, link_type)
         self.interface = Interface(0, link_type)
         self.offset = 0
+        self.cut = False
         self.ended = False
         self._record = header
         self._given = 0
@@ -88,6 +90,7 @@ class PcapStream:
         body = self._source.read(caplen)
         if len(body) < caplen:
             self._stop("the file is cut in a packet", missing=caplen - len(body))
+            self.cut = True
             header = struct.pack(self._order + "IIII", seconds, fraction, len(body), wirelen)
         self._record = header + body
         return True

@@ -53,8 +53,9 @@ class _Section:
 
 
 class PcapngStream:
-    """For a reader: `read`. For us: `next_section` before each reader, `interface`, `offset` and
-    `timed` (whether it has a time) of the last packet given, `ended` once a reader has been given all of its section, `link_types` of all interfaces so far.
+    """For a reader: `read`. For us: `next_section` before each reader; of the last packet given `interface`, `offset`,
+    `timed` (whether it has a time) and `cut` (whether the file ends in it); `ended` once a reader has been given all
+    of its section; `link_types` of all interfaces so far.
     """
 
     def __init__(self, source: InputBytes, findings: Findings) -> None:
@@ -70,6 +71,7 @@ class PcapngStream:
         self.link_types: list[int] = []
         self.offset = 0
         self.timed = True
+        self.cut = False
         self.ended = False
 
     def next_section(self) -> bool:
@@ -194,7 +196,7 @@ class PcapngStream:
     def _packet(self, kind: int, body: bytes, fixed: int, *, cut: bool) -> bytes | None:
         """A packet as an enhanced packet block, None where it is left out."""
         order = self._section.order
-        high = low = number = 0
+        high = low = number = caplen = 0
         if kind == SIMPLE_PACKET:
             (wirelen,) = struct.unpack_from(order + "I", body)
         elif kind == OBSOLETE_PACKET:
@@ -206,6 +208,7 @@ class PcapngStream:
             return None
         self.interface, snaplen = self._interfaces[number]
         self.timed = kind != SIMPLE_PACKET
+        self.cut = cut
         there = len(body) - fixed
         if kind == SIMPLE_PACKET:
             caplen = min(wirelen, snaplen) if snaplen else wirelen

@@ -129,10 +129,10 @@ def _disagreements(headers: Headers, struct: str, paths: tuple[str, ...], member
             yield f"{struct}.{member.column}: offset, end, size {ours} here, {theirs} in the header"
         return
     ones = said.ones[struct, paths[0]]
-    field = int.from_bytes(ones[member.offset : member.end], "little" if headers.order == "<" else "big")
+    held, rest = ones[member.offset : member.end], ones[: member.offset] + ones[member.end :]
     mask = member.mask << member.shift
-    if field != mask or any(ones[: member.offset] + ones[member.end :]):
-        yield f"{struct}.{member.column}: mask {mask:#x} at byte {member.offset} here, {ones.hex()} in the header"
+    if int.from_bytes(held, "little" if headers.order == "<" else "big") != mask or any(rest):
+        yield f"{struct}.{member.column}: mask {mask:#x} at byte {member.offset} here, bytes {held.hex()} in the header"
 
 
 def _misdated(names: Iterable[tuple[str, Release, bool]], release: Release) -> list[str]:

@@ -674,10 +674,10 @@ def losses(zoo: Zoo, family: int) -> None:
     zoo.claim(found, "ESTAB", "got a segment late", equals={"tcpi_bytes_received": 3500}, at_least={"skmem_drops": 1})
 
 
-def marks_and_classes(zoo: Zoo, family: int) -> None:
-    """SO_MARK, IP_TOS or IPV6_TCLASS, SO_PRIORITY (the class id, where no net_cls sets one), keepalive, pacing, MSS."""
+def classes_and_timers(zoo: Zoo, family: int) -> None:
+    """IP_TOS or IPV6_TCLASS, SO_PRIORITY (the class id, where no net_cls sets one), keepalive, pacing, MSS."""
     listener = zoo.listener(family)
-    zoo.claim(listener, "LISTEN", "listener of the marked ones")
+    zoo.claim(listener, "LISTEN", "listener of the ones with a class")
     tos = [("tos", socket.IPPROTO_IP, socket.IP_TOS, 0x28)]
     if family == socket.AF_INET6:
         tos.append(("tclass", socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0x48))
@@ -709,6 +709,11 @@ def marks_and_classes(zoo: Zoo, family: int) -> None:
     for end in (caller, accepted):
         zoo.claim(end, "ESTAB", "cgroup of this process", equals={} if cgroup is None else {"cgroup_id": cgroup})
 
+
+def marks(zoo: Zoo, family: int) -> None:
+    """SO_MARK, which needs CAP_NET_ADMIN."""
+    listener = zoo.listener(family)
+    zoo.claim(listener, "LISTEN", "listener called by a marked one")
     marked = zoo.open(family)
     marked.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0x12345678)
     marked.connect(listener.getsockname())
@@ -908,7 +913,8 @@ EXHIBITS: Final[tuple[Exhibit, ...]] = (
     closing_states,
     opening_states,
     bound_inactive,
-    marks_and_classes,
+    classes_and_timers,
+    marks,
     socket_options,
     interfaces,
     congestion_notification,

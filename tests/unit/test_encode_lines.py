@@ -237,7 +237,13 @@ def test_md5_keys(order: Order) -> None:
     payload = key(2, 24, bytes([192, 0, 2, 0]), b"") + key(10, 32, v6, b"abc") + b"\2"
     batch = batch_of([{"md5sig": payload}], Context(order=order))
     first = {"tcpm_family": 2, "tcpm_prefixlen": 24, "tcpm_keylen": 3, "tcpm_addr": "192.0.2.0"}
-    second = {"tcpm_family": 10, "tcpm_prefixlen": 32, "tcpm_keylen": 3, "tcpm_addr": "2001:db8::", "tcpm_key": "616263"}
+    second = {
+        "tcpm_family": 10,
+        "tcpm_prefixlen": 32,
+        "tcpm_keylen": 3,
+        "tcpm_addr": "2001:db8::",
+        "tcpm_key": "616263",
+    }
     assert json.loads(text_of("json", batch)) == {"md5sig": [first, second, "02"]}
     [record] = csv.DictReader(io.StringIO(text_of("csv", batch, ["md5sig"])))
     assert json.loads(record["md5sig"]) == [first, second, "02"]

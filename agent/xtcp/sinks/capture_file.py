@@ -78,7 +78,7 @@ class _File:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            self._file = open(path, "wb", buffering=1 << 18)  # noqa: SIM115 - closed by close
+            self._file = Path(path).open("wb", buffering=1 << 18)  # noqa: SIM115 - closed by close
         except OSError as error:
             raise capture_error(path, error) from error
 

@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 import sys
+from pathlib import Path
 from typing import BinaryIO, Final
 
 from xtcp.errors import PermissionMissing, Temporary, UsageError, XtcpError
@@ -62,7 +63,7 @@ def open_input(path: str) -> BinaryIO:
     if path == "-":
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     try:
-        file = open(path, "rb")  # noqa: SIM115 - the caller's to close
+        file = Path(path).open("rb")  # noqa: SIM115 - the caller's to close
     except OSError as error:
         raise input_error(path, error) from error
     if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
