@@ -66,6 +66,11 @@ clean: ## Remove .venv, caches and build leftovers
 
 # --- the virtual environment: a stamp for each set of requirements ---
 
+# Where the Python that .venv was made with has gone, the stamps lie.
+ifeq ($(shell test -x $(PY) && echo there),)
+$(shell rm -f $(VENV)/*.stamp)
+endif
+
 define install
 	@echo "installing requirements/$(1).txt" >&2
 	@$(PIP) install --require-hashes --no-deps -r requirements/$(1).txt || { printf '%s\n' \

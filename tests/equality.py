@@ -56,7 +56,11 @@ def assert_all_agree(chunk: Chunk, *, md5_keys: bool = False) -> list[Row]:
     expected, tally = decode_plainly(chunk, md5_keys=md5_keys)
     decoder = Decoder(md5_keys=md5_keys)
     # The second pass uses the templates that the first one learned.
-    for batch in (decoder.decode(chunk), decoder.decode(chunk), Decoder(md5_keys=md5_keys, templates=False).decode(chunk)):
+    for batch in (
+        decoder.decode(chunk),
+        decoder.decode(chunk),
+        Decoder(md5_keys=md5_keys, templates=False).decode(chunk),
+    ):
         assert_sound(batch)
         assert batch.tally == tally
         rows = rows_of(batch)

@@ -12,7 +12,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from tests.encoder import NLA_F_NET_BYTEORDER, NLA_F_NESTED, Item, Layout, Row, Writer, encode, message, places, values
+from tests.encoder import NLA_F_NESTED, NLA_F_NET_BYTEORDER, Item, Layout, Row, Writer, encode, message, places, values
 from xtcp.chunk import Chunk, Context
 from xtcp.schema.inet_diag import ATTRIBUTES, IPPROTO_MPTCP, IPPROTO_TCP, info_struct
 from xtcp.schema.layout import kernel_release

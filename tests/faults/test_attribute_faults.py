@@ -8,7 +8,18 @@ from random import Random
 
 import pytest
 
-from tests.encoder import NLA_F_NET_BYTEORDER, NLA_F_NESTED, Item, Layout, Row, Writer, attribute, encode, message, values
+from tests.encoder import (
+    NLA_F_NESTED,
+    NLA_F_NET_BYTEORDER,
+    Item,
+    Layout,
+    Row,
+    Writer,
+    attribute,
+    encode,
+    message,
+    values,
+)
 from tests.equality import assert_all_agree, rows_by_template
 from tests.strategies import MANY, Plan, soup
 from xtcp.batch import Tally
@@ -27,9 +38,7 @@ def read(order: Order, *attributes: bytes, release: str = "", fixed: bytes = FIX
     return row
 
 
-def read_with_tally(
-    order: Order, *attributes: bytes, release: str = "", fixed: bytes = FIXED
-) -> tuple[Row, Tally]:
+def read_with_tally(order: Order, *attributes: bytes, release: str = "", fixed: bytes = FIXED) -> tuple[Row, Tally]:
     """The same with the tally of the message alone."""
     one = message(order, fixed + b"".join(attributes))
     context = Context(order=order, release=release)
@@ -238,7 +247,7 @@ def test_fault_30_addresses_of_every_kind(order: Order) -> None:
     """Addresses and ports are network order on every host: what inet_ntop writes of the column is the address."""
     for family, text, port in (
         (socket.AF_INET, "127.0.0.1", 0),
-        (socket.AF_INET, "0.0.0.0", 80),  # noqa: S104
+        (socket.AF_INET, "0.0.0.0", 80),
         (socket.AF_INET6, "::ffff:192.0.2.7", 443),
         (socket.AF_INET6, "fe80::1:2ff:fe03:4", 65535),
         (socket.AF_INET6, "::", 1),

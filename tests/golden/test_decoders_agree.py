@@ -68,7 +68,7 @@ def test_captures(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["dump-v4", "dump-v6"])
 def test_dumps_of_a_big_endian_host(name: str) -> None:
-    """Datagrams as recv gave them, with the sequence number that they answer: mostly read by templates, none damaged."""
+    """Datagrams as recv gave them, with the sequence number that they answer: most by templates, none damaged."""
     folder = CAPTURES / "s390x-6.1"
     meta = json.loads((folder / "meta.json").read_text())["dumps"][name]
     raw = (folder / f"{name}.bin").read_bytes()

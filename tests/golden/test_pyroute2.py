@@ -40,7 +40,7 @@ LAYOUTS = (
 )
 
 
-def fields_of(message: Any) -> Row:  # noqa: ANN401
+def fields_of(message: Any) -> Row:
     """What pyroute2 says of a message, by our names."""
     said: Row = {name: message[name] for name, *_ in diag.inet_diag_msg.fields if name.startswith("idiag")}
     family = said["idiag_family"]

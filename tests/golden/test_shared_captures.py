@@ -38,15 +38,19 @@ PAIRS = (
 )
 
 
-def unexplained(text: str, rows: list[Row], byteorder: str = "little") -> list[str]:
-    """What ss's text says otherwise than the rows; a line without a row counts."""
+def unexplained(
+    text: str, rows: list[Row], byteorder: str = "little", unprinted: tuple[str, ...] = ()
+) -> list[str]:
+    """What ss's text says otherwise than the rows; a line without a row counts. `unprinted` are tokens that this ss
+    does not know.
+    """
     lines = parse(text)
     assert lines
     groups = groups_shown(lines)
     matching = match(lines, rows)
     found = [f"no row for {line}" for line in matching.lines]
     for line, row in matching.pairs:
-        wrong = disagreements(line, row, groups=groups, byteorder=byteorder)  # type: ignore[arg-type]
+        wrong = disagreements(line, row, groups=groups, unprinted=unprinted, byteorder=byteorder)  # type: ignore[arg-type]
         found += [f"{row['idiag_cookie']}: {what}" for what in wrong]
     return found
 

@@ -37,7 +37,7 @@ def test_every_step_of_a_walk_makes_progress(data: bytes, order: Order, cuts: li
 
     Elements lie in their chain, in ascending order, without overlap.
     """
-    edges = sorted({min(4 * cut, len(data)) & ~3 for cut in cuts} | {0}) + [len(data)]
+    edges = [*sorted({min(4 * cut, len(data)) & ~3 for cut in cuts} | {0}), len(data)]
     starts, ends = np.array(edges[:-1], np.int64), np.array(edges[1:], np.int64)
     buffer = np.frombuffer(data + bytes(SLACK), np.uint8)
     for walk, header in ((walk_messages, 16), (walk_attributes, 4)):

@@ -48,9 +48,7 @@ ENDS = {
     "tcpi_received_ce_bytes": 276,
 }
 U16_TAIL = {"tcpi_accecn_fail_mode": 278, "tcpi_accecn_opt_seen": 280}
-U32_TAIL = dict.fromkeys(
-    ("tcpi_ecn_mode", "tcpi_accecn_opt_seen", "tcpi_accecn_fail_mode", "tcpi_options2"), 280
-)
+U32_TAIL = dict.fromkeys(("tcpi_ecn_mode", "tcpi_accecn_opt_seen", "tcpi_accecn_fail_mode", "tcpi_options2"), 280)
 
 
 def one_row(layout: Layout, order: Order) -> tuple[Row, Row]:
@@ -64,8 +62,14 @@ def one_row(layout: Layout, order: Order) -> tuple[Row, Row]:
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
     ("release", "kernel", "tail"),
-    [("", None, {}), ("6.17.0", (6, 17), {}), ("6.18.0", (6, 18), U16_TAIL), ("6.19.9", (6, 19), U16_TAIL), ("7.0.3", (7, 0), U32_TAIL)],
-)  # fmt: skip
+    [
+        ("", None, {}),
+        ("6.17.0", (6, 17), {}),
+        ("6.18.0", (6, 18), U16_TAIL),
+        ("6.19.9", (6, 19), U16_TAIL),
+        ("7.0.3", (7, 0), U32_TAIL),
+    ],
+)
 def test_every_length_of_tcp_info(
     order: Order, release: str, kernel: tuple[int, int] | None, tail: dict[str, int]
 ) -> None:
@@ -97,7 +101,9 @@ def structs(table: tuple[Attribute, ...], path: tuple[int, ...] = ()) -> Iterato
             yield from structs(attribute.body.attributes, (*path, attribute.number))
 
 
-@pytest.mark.parametrize(("path", "table"), list(structs(ATTRIBUTES)), ids=lambda v: v.name if isinstance(v, Struct) else "")
+@pytest.mark.parametrize(
+    ("path", "table"), list(structs(ATTRIBUTES)), ids=lambda v: v.name if isinstance(v, Struct) else ""
+)
 def test_each_struct_one_less_and_one_more(path: tuple[int, ...], table: Struct) -> None:
     """At n - 1 its last member is absent, at n all are there, at n + 1 and n + 8 the surplus is kept and counted."""
     size = sum(member.kind.size for member in table.fields)

@@ -109,6 +109,7 @@ class Farm:
         for worker in self.workers:
             assert worker.stdin is not None
             worker.stdin.close()
+            worker.terminate()  # it may still be opening connections, and does not look at its standard input
         for worker in self.workers:
             try:
                 worker.wait(timeout=60)

@@ -22,17 +22,20 @@ from xtcp.schema.names import STATES
 CONTEXT = Context(timestamp_ns=-1, hostname='h"100%s', netns="4026531840", poll_id=2**64 - 1, dump=3)
 LISTS = ("md5sig", "locals", "peers")
 HOSTILE = [
-    b'say "hi"', b"back\\slash", b"new\nline", b"a\r\nb", b"nul\0inside", b"\xff\xfe", b"%s %d %% %", b"sixteen bytes ok",
-    b"\x1b[2J", b"\x7f", "\u2028".encode(), b"comma,comma", b"", b" ", "\u00fc\u4e2d".encode(), b"\xed\xa0\x80",
+    b'say "hi"', b"back\\slash", b"new\nline", b"a\r\nb", b"c\rd", b"nul\0inside", b"\xff\xfe", b"%s %d %% %",
+    b"sixteen bytes ok", b"\x1b[2J", b"\x7f", "\u2028".encode(), b"comma,comma", b"", b" ", "\u00fc\u4e2d".encode(),
+    b"\xed\xa0\x80",
 ]  # fmt: skip
 
 
 def text_of(format_: str, batch: Batch, columns: list[str] | None = None) -> str:
+    """All that the encoder writes."""
     encoder = make_encoder(format_, columns)
     return encoder.begin() + "".join(encoder.encode(batch)) + encoder.end()
 
 
 def a_value(column: Column, random: Random) -> int | bytes:
+    """A value of the column's kind, often one of its limits."""
     if column.name == "idiag_family":
         return random.choice((2, 10, 10, 1))
     if column.kind is ADDRESS:
@@ -71,7 +74,7 @@ def expected(row: Row, context: Context) -> dict[str, object]:
             continue
         value = row[column.name]
         if column.name == "idiag_state" and isinstance(value, int):
-            plain[column.name] = STATES[value] if value in STATES else f"UNKNOWN({value})"
+            plain[column.name] = STATES.get(value, f"UNKNOWN({value})")
         elif isinstance(value, int):
             plain[column.name] = value
         elif column.kind is ADDRESS:
@@ -84,6 +87,7 @@ def expected(row: Row, context: Context) -> dict[str, object]:
 
 
 def address(raw: bytes, family: object) -> str:
+    """An address of that family, in hexadecimal where it is no address."""
     if family == 2:
         return str(ipaddress.IPv4Address(raw[:4]))
     if family != 10:
@@ -200,8 +204,8 @@ def test_a_mask_that_hides_all_rows() -> None:
 def test_addresses_need_their_family() -> None:
     """`reads` asks for it; without it the 16 bytes are written in hexadecimal, never guessed."""
     encoder = make_encoder("json", ["idiag_src"])
-    assert encoder.reads == {"idiag_src", "idiag_family"}
-    assert make_encoder("csv", ["idiag_sport"]).reads == {"idiag_sport"}
+    assert encoder.reads == frozenset({"idiag_src", "idiag_family"})
+    assert make_encoder("csv", ["idiag_sport"]).reads == frozenset({"idiag_sport"})
     assert make_encoder("json").reads is None
     raw = bytes([192, 0, 2, 1]) + bytes(12)
     assert text_of("json", batch_of([{"idiag_src": raw}]), ["idiag_src"]) == f'{{"idiag_src":"{raw.hex()}"}}\n'

@@ -13,12 +13,14 @@ from xtcp.encode.table import DEFAULT_COLUMNS, DEFAULT_VIEW, Table, endpoint, vi
 
 
 def packed(address: str) -> bytes:
+    """The 16 bytes that the kernel sends for an address."""
     return ipaddress.ip_address(address).packed.ljust(16, b"\0")
 
 
-def row(local: str = "192.0.2.1", peer: str = "198.51.100.7", **columns: int | bytes) -> Row:
+def row(columns: Row | None = None, local: str = "192.0.2.1", peer: str = "198.51.100.7") -> Row:
+    """An established connection, with `columns` instead of or beside its own."""
     return {
-        "idiag_family": ipaddress.ip_address(local).version == 4 and 2 or 10,
+        "idiag_family": 2 if ipaddress.ip_address(local).version == 4 else 10,
         "idiag_state": 1,
         "idiag_src": packed(local),
         "idiag_dst": packed(peer),
@@ -27,7 +29,7 @@ def row(local: str = "192.0.2.1", peer: str = "198.51.100.7", **columns: int | b
         "idiag_if": 0,
         "idiag_rqueue": 0,
         "idiag_wqueue": 0,
-        **columns,
+        **(columns or {}),
     }
 
 
@@ -50,13 +52,14 @@ MEASURED: dict[str, int | bytes] = {
 
 
 def text_of(table: Table, *batches: Batch) -> str:
+    """All that the encoder writes."""
     return table.begin() + "".join("".join(table.encode(batch)) for batch in batches) + table.end()
 
 
 def test_the_default_view() -> None:
     """State names, addresses with ports, times in ms, sizes and rates with their units; absent is blank."""
-    listener = row("0.0.0.0", "0.0.0.0", idiag_state=10, idiag_dport=0, idiag_wqueue=4096)
-    text = text_of(Table(), batch_of([row(**MEASURED), listener]))
+    listener = row({"idiag_state": 10, "idiag_dport": 0, "idiag_wqueue": 4096}, "0.0.0.0", "0.0.0.0")
+    text = text_of(Table(), batch_of([row(MEASURED), listener]))
     assert text == (
         "State       Recv-Q  Send-Q  Local Address:Port  Peer Address:Port    rtt/var ms  minrtt  cwnd  retrans  lost"
         "  delivery   sent  received  rwnd-lim  sndbuf-lim  cong\n"
@@ -69,14 +72,14 @@ def test_the_default_view() -> None:
 def test_what_was_not_measured_is_a_dash() -> None:
     """Zero round trip times, no smallest one, no rate, no busy time: `-`, which differs from absent."""
     nothing = MEASURED | {"tcpi_rtt": 0, "tcpi_min_rtt": 2**32 - 1, "tcpi_delivery_rate": 0, "tcpi_busy_time": 0}
-    cells = text_of(Table(), batch_of([row(**nothing)])).splitlines()[1].split()
+    cells = text_of(Table(), batch_of([row(nothing)])).splitlines()[1].split()
     assert cells[5:] == ["-", "-", "10", "1/23", "2", "-", "1.18M", "512", "-", "-", "cubic"]
 
 
 @pytest.mark.parametrize("width", range(56, 220, 7))
 def test_it_fits_the_terminal(width: int) -> None:
     """No line is wider than the terminal; addresses are whole; a wider terminal shows no less."""
-    batch = batch_of([row(**MEASURED), row("203.0.113.200", **MEASURED)])
+    batch = batch_of([row(MEASURED), row(MEASURED, "203.0.113.200")])
     lines = text_of(Table(width=width), batch).splitlines()
     assert max(map(len, lines)) <= width
     assert "203.0.113.200:443 " in lines[2]
@@ -86,7 +89,7 @@ def test_it_fits_the_terminal(width: int) -> None:
 
 def test_the_least_useful_columns_go_first() -> None:
     """At 80 columns what remains is who, queues and round trip time; unlimited, everything is there."""
-    batch = batch_of([row(**MEASURED)])
+    batch = batch_of([row(MEASURED)])
     narrow = text_of(Table(width=80), batch).splitlines()[0]
     assert narrow.split("  ")[0] == "State"
     assert "Recv-Q" in narrow
@@ -98,19 +101,19 @@ def test_the_least_useful_columns_go_first() -> None:
 def test_addresses_are_cut_when_nothing_else_is_left() -> None:
     """Two long IPv6 addresses on a narrow terminal lose their middles and keep their ports."""
     long = "2001:db8:1111:2222:3333:4444:5555:6666"
-    lines = text_of(Table(width=80), batch_of([row(long, long, **MEASURED)])).splitlines()
+    lines = text_of(Table(width=80), batch_of([row(MEASURED, long, long)])).splitlines()
     assert lines[0].split("  ")[0] == "State"
     assert len(lines[1]) <= 80
     assert lines[1].count("..") == 2
     assert ":443 " in lines[1]
     assert lines[1].endswith(":51000")
-    whole = text_of(Table(width=110), batch_of([row(long, long, **MEASURED)]))
+    whole = text_of(Table(width=110), batch_of([row(MEASURED, long, long)]))
     assert f"[{long}]:443  [{long}]:51000" in whole
 
 
 def test_widths_are_those_of_the_first_batch() -> None:
     """The header comes once; a longer cell of a later batch pushes the rest and is not cut."""
-    later = row("2001:db8:1111:2222:3333:4444:5555:6666", "::1")
+    later = row(None, "2001:db8:1111:2222:3333:4444:5555:6666", "::1")
     lines = text_of(Table(), batch_of([row()]), batch_of([]), batch_of([later, row()])).splitlines()
     assert len(lines) == 4
     assert lines[1] == lines[3]
@@ -135,7 +138,7 @@ def test_chosen_columns() -> None:
         "cong": b"bbr",
     }
     text = text_of(
-        Table([*names, "idiag_state"], width=20), batch_of([row(**values), row("::1", "::1", idiag_state=99)])
+        Table([*names, "idiag_state"], width=20), batch_of([row(values), row({"idiag_state": 99}, "::1", "::1")])
     )
     assert text.splitlines() == [
         "idiag_state  tcpi_rtt  tcpi_last_data_sent  skmem_rcvbuf  tcpi_pacing_rate  cong  idiag_src",
@@ -146,20 +149,22 @@ def test_chosen_columns() -> None:
 
 def test_queues_keep_their_digits() -> None:
     """On a listener they count connections, so no size in K is made of them."""
-    text = text_of(Table(["idiag_wqueue", "dump", "hostname"]), batch_of([row(idiag_wqueue=4096)], Context(dump=2)))
+    text = text_of(
+        Table(["idiag_wqueue", "dump", "hostname"]), batch_of([row({"idiag_wqueue": 4096})], Context(dump=2))
+    )
     assert text.splitlines()[1].split() == ["4096", "2"]
 
 
 def test_rows_come_in_the_kernels_order() -> None:
     """Not in the order of the batch, which groups rows by layout."""
-    batch = batch_of([row(idiag_rqueue=2), row(idiag_rqueue=1)], positions=[400, 0])
+    batch = batch_of([row({"idiag_rqueue": 2}), row({"idiag_rqueue": 1})], positions=[400, 0])
     assert [line.split()[1] for line in text_of(Table(), batch).splitlines()[1:]] == ["1", "2"]
 
 
 def test_no_text_reaches_the_terminal_raw() -> None:
     """Escape sequences, newlines, direction marks of a socket's text are shown, not obeyed."""
     for column, context in (("cong", Context()), ("hostname", Context(hostname="\x1b[2J\n\u202e"))):
-        batch = batch_of([row(cong=b"\x1b[2J\n\xe2\x80\xae")], context)
+        batch = batch_of([row({"cong": b"\x1b[2J\n\xe2\x80\xae"})], context)
         lines = text_of(Table([column]), batch).split("\n")
         assert lines[1] == "\\x1b[2J\\n\\u202e"
     assert visible("plain \u00fc") == "plain \u00fc"
@@ -167,7 +172,7 @@ def test_no_text_reaches_the_terminal_raw() -> None:
 
 
 @pytest.mark.parametrize(
-    "address, port, interface, text",
+    ("address", "port", "interface", "text"),
     [
         ("192.0.2.1", 22, 3, "192.0.2.1:22"),
         ("192.0.2.1", 0, 0, "192.0.2.1:*"),
@@ -187,4 +192,4 @@ def test_endpoints(address: str, port: int, interface: int, text: str) -> None:
 
 def test_default_columns_are_what_the_default_view_reads() -> None:
     """What the command asks the kernel for is what the table needs."""
-    assert set(DEFAULT_COLUMNS) == Table().reads
+    assert frozenset(DEFAULT_COLUMNS) == Table().reads

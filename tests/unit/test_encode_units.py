@@ -10,7 +10,7 @@ from xtcp.encode.units import digits, duration, milliseconds, rate, size
 
 
 @pytest.mark.parametrize(
-    "value, text",
+    ("value", "text"),
     [(0, "0"), (0.0364, "0.036"), (0.99951, "1"), (1.2, "1.2"), (9.996, "10"), (12.34, "12.3"), (99.96, "100"),
      (123.4, "123"), (1234.0, "1234")],
 )  # fmt: skip
@@ -20,7 +20,7 @@ def test_three_significant_digits(value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value, text",
+    ("value", "text"),
     [(0, "0"), (1023, "1023"), (1024, "1K"), (1536, "1.5K"), (1_048_000, "1023K"), (1_048_575, "1M"),
      (2_626_560, "2.5M"), (2**64 - 1, "16E")],
 )  # fmt: skip
@@ -30,7 +30,7 @@ def test_sizes(value: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value, text",
+    ("value", "text"),
     [(0, "0bps"), (100, "800bps"), (124, "992bps"), (125, "1Kbps"), (124_999, "1Mbps"), (1_540_000, "12.3Mbps"),
      (2**64 - 1, "148Ebps")],
 )  # fmt: skip
@@ -40,7 +40,7 @@ def test_rates(value: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value, text",
+    ("value", "text"),
     [(0, "0us"), (999, "999us"), (1000, "1ms"), (12_345, "12.3ms"), (999_600, "1s"), (59_400_000, "59.4s"),
      (60_000_000, "1min"), (61_000_000, "1.02min"), (3_600_000_000, "1h"), (86_400_000_000, "1d"),
      (2**32 * 1000, "49.7d")],

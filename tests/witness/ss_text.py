@@ -64,7 +64,9 @@ class Line:
 def parse(text: str) -> list[Line]:
     """All sockets of an ss text, in its order. Raises ValueError with the line number where a line is no socket's."""
     joined: list[tuple[int, str]] = []
-    for number, raw in enumerate(text.splitlines(), 1):
+    # ss writes MD5 keys past its own buffer of columns: all keys stand in front of the first line (misc/ss.c).
+    begins = re.search(r"\b(?:Netid|State)\s|\b(?:" + "|".join(map(re.escape, STATES)) + r")\s+\d", text)
+    for number, raw in enumerate(text[begins.start() if begins else 0 :].splitlines(), 1):
         if not raw.strip() or raw.split()[0] in ("State", "Netid"):
             continue
         if raw[0].isspace():

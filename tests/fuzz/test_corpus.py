@@ -1,0 +1,57 @@
+"""Every fuzz target holds on its corpus, and on the first mutations of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import run
+from tests.fuzz.targets import CORPUS, TARGETS, capture_file, corpus_of
+
+NAMES = sorted(folder.name for folder in CORPUS.iterdir())
+CAPTURE = {capture_file.__name__: capture_file}
+
+
+def needs(name: str) -> None:
+    """Skips the one target that needs more than NumPy."""
+    if name in CAPTURE:
+        pytest.importorskip("scapy", reason="captures are read by scapy")
+
+
+def test_every_target_has_a_corpus() -> None:
+    """A target without one would pass by doing nothing."""
+    assert {*TARGETS, *CAPTURE} == set(NAMES)
+    assert all(corpus_of(name) for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_corpus(name: str) -> None:
+    """The inputs of the repository break no promise."""
+    needs(name)
+    for path in corpus_of(name):
+        (TARGETS | CAPTURE)[name](path.read_bytes())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_mutations(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do a third of a second's mutations of them: the loop that runs where there is no Atheris."""
+    needs(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "MEMORY_MB", 1 << 20)  # of the whole test run, not of this target
+    assert run.plain(name, 0.3, seed=1) > len(corpus_of(name))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_promise_is_kept_and_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop notices: a target that fails leaves its input behind."""
+    monkeypatch.chdir(tmp_path)
+
+    def broken(data: bytes) -> None:
+        raise AssertionError(len(data))
+
+    monkeypatch.setitem(TARGETS, "payloads", broken)
+    with pytest.raises(AssertionError):
+        run.plain("payloads", 0.1)
+    (kept,) = tmp_path.iterdir()
+    assert kept.read_bytes() == corpus_of("payloads")[0].read_bytes()

@@ -1,0 +1,191 @@
+"""This kernel's sockets, one of everything: what a poll says against what was set, against ss, and against itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, require_root, ss_of
+from tests.golden.test_shared_captures import unexplained
+from tests.rows import Row, decoded, rows_of
+from tests.sockets import netns
+from tests.sockets.zoo import Expected, Zoo, open_zoo
+from xtcp.sources.dump_file import DumpFile
+from xtcp_replay.capture_file import CaptureFile
+
+pytestmark = [pytest.mark.live, pytest.mark.root]
+
+# What iproute2 6.1 does not print, of what 6.2 kernels and later send.
+NOT_IN_SS_6_1 = ("rcv_wnd:", "rehash:")
+WITHOUT_CAPABILITY = {"mark", "md5sig"}
+
+
+def xtcp(ns: str, *arguments: str | Path, user: int = 0) -> subprocess.CompletedProcess[str]:
+    """Runs the command in the namespace, with no capability at all for a `user` other than root."""
+    command: list[str | Path] = [sys.executable, "-m", "xtcp", *arguments]
+    if user:
+        bare = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--bounding-set=-all"]
+        command = [*bare, "--inh-caps=-all", "--no-new-privs", *command]
+    return netns.run_in(ns, command, env={"PYTHONPATH": f"{ROOT}/agent:{ROOT}/replay", "PATH": "/usr/sbin:/usr/bin:/bin"})
+
+
+def once(ns: str, *arguments: str | Path, user: int = 0) -> list[Row]:
+    """The rows of `xtcp once --format json`."""
+    done = xtcp(ns, "once", "--format", "json", *arguments, user=user)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def zoo() -> Iterator[tuple[str, list[Expected], dict[str, str]]]:
+    """A namespace with the zoo open in another process: its name, what is expected, what is missing and why."""
+    require_root()
+
+    def opened() -> Zoo:
+        return open_zoo(own_namespace=True)
+
+    with netns.namespace("zoo") as ns, netns.keep(ns, opened, Zoo.told) as (expected, missing):
+        yield ns, expected, missing
+
+
+def mistakes(wanted: Expected, row: Row, hidden: set[str]) -> list[str]:
+    """What `row` says otherwise than what was set."""
+    found = []
+    exact: dict[str, Any] = {"idiag_state": wanted.state, "idiag_family": wanted.family, **wanted.equals}
+    if wanted.cookie is not None:
+        exact["idiag_cookie"] = wanted.cookie
+    if wanted.inode is not None:
+        exact["idiag_inode"] = wanted.inode
+    if wanted.uid is not None:
+        exact["idiag_uid"] = wanted.uid
+    found += [f"{n}: {row.get(n)} is not {v}" for n, v in exact.items() if n not in hidden and row.get(n) != v]
+    found += [f"{n}: {row.get(n)} < {v}" for n, v in wanted.at_least.items() if not row.get(n, -1) >= v]
+    found += [f"{n}: {row.get(n)} lacks {v}" for n, v in wanted.bits.items() if row.get(n, 0) & v != v]
+    found += [f"{n} is absent" for n in wanted.present if n not in hidden and n not in row]
+    return [f"{wanted.shows}: {text}" for text in found]
+
+
+def find(wanted: Expected, rows: list[Row]) -> Row | None:
+    """The row of an expected socket, by both ends and state."""
+    for row in rows:
+        ends = ((row["idiag_src"], row["idiag_sport"]), (row["idiag_dst"], row["idiag_dport"]))
+        if ends == (wanted.local, wanted.peer) and row["idiag_state"] in {wanted.state, "BOUND-INACTIVE"}:
+            if wanted.cookie is None or row["idiag_cookie"] == wanted.cookie:
+                return row
+    return None
+
+
+def judge(expected: list[Expected], rows: list[Row], hidden: set[str]) -> list[str]:
+    """All mistakes of all expected TCP rows."""
+    found: list[str] = []
+    for wanted in expected:
+        if wanted.protocol != 6:
+            continue
+        row = find(wanted, rows)
+        if row is None:
+            found.append(f"{wanted.shows}: no row for {wanted.local} {wanted.peer} {wanted.state}")
+        elif not wanted.bound_inactive:
+            found += mistakes(wanted, row, hidden)
+    return found
+
+
+@pytest.mark.parametrize("form", ["one pass", "two dumps"])
+def test_everything_a_socket_can_be(
+    zoo: tuple[str, list[Expected], dict[str, str]], form: str, tmp_path: Path
+) -> None:
+    """Every socket of the zoo has a row with the values that were set, by either request."""
+    ns, expected, _ = zoo
+    rows = once(ns) if form == "one pass" else once(ns, "--record", tmp_path / "x.pcap")
+    assert judge(expected, rows, set()) == []
+    assert len({row["idiag_cookie"] for row in rows}) == len(rows)
+
+
+def test_nobody_sees_all_but_marks_and_keys(zoo: tuple[str, list[Expected], dict[str, str]]) -> None:
+    """Without any privilege everything comes but mark and md5sig, and standard error says so."""
+    ns, expected, _ = zoo
+    done = xtcp(ns, "once", "--format", "json", user=65534)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert judge(expected, rows, WITHOUT_CAPABILITY) == []
+    assert not any(row.keys() & WITHOUT_CAPABILITY for row in rows)
+    assert "CAP_NET_ADMIN" in done.stderr
+
+
+def test_ss_says_the_same_of_the_same_bytes(
+    zoo: tuple[str, list[Expected], dict[str, str]], tmp_path: Path
+) -> None:
+    """A recording, its messages given to ss: every value that ss shows is the row's."""
+    ns, _, _ = zoo
+    capture = tmp_path / "zoo.pcapng"
+    written = once(ns, "--record", capture)
+    source = CaptureFile(str(capture))
+    replayed: list[Row] = []
+    texts: list[str] = []
+    for number, chunk in enumerate(source.chunks()):
+        raw = tmp_path / f"{number}.bin"
+        raw.write_bytes(b"".join(chunk.data[s:e].tobytes() for s, e in zip(chunk.starts, chunk.ends, strict=True)))
+        said = ss_of(raw, "-tinmaeO", "--tos", "--inet-sockopt")
+        rows = rows_of(decoded([chunk]))
+        # Bound-inactive sockets are not a state that ss 6.1 knows.
+        assert unexplained(said, rows) == []
+        texts.append(said)
+        replayed += rows
+        by_file = rows_of(decoded(DumpFile(str(raw), release=chunk.context.release).chunks()))
+        assert [without_context(row) for row in by_file] == [without_context(row) for row in rows]
+    assert len(texts) == 2
+    assert [without_context(row) for row in replayed] == [without_context(row) for row in written]
+
+
+def without_context(row: Row) -> Row:
+    """The row without what the source adds."""
+    return {k: v for k, v in row.items() if k not in {"timestamp_ns", "hostname", "netns", "poll_id", "dump"}}
+
+
+@pytest.mark.parametrize("state", ["listening", "time-wait", "established", "syn-recv", "syn-sent,fin-wait-2"])
+def test_chosen_states(zoo: tuple[str, list[Expected], dict[str, str]], state: str) -> None:
+    """`--states` gives those states and all of their rows."""
+    ns, _, _ = zoo
+    names = {"listening": {"LISTEN"}, "established": {"ESTAB"}}.get(state, set(state.upper().split(",")))
+    rows = once(ns, "--states", state)
+    assert {row["idiag_state"] for row in rows} == names
+    everything = [row for row in once(ns) if row["idiag_state"] in names]
+    assert {row["idiag_cookie"] for row in rows} == {row["idiag_cookie"] for row in everything}
+
+
+def test_one_family(zoo: tuple[str, list[Expected], dict[str, str]]) -> None:
+    """`-4` and `-6` split what both give."""
+    ns, _, _ = zoo
+    four, six = once(ns, "-4"), once(ns, "-6")
+    assert {row["idiag_family"] for row in four} == {2}
+    assert {row["idiag_family"] for row in six} == {10}
+    assert {r["idiag_cookie"] for r in four} | {r["idiag_cookie"] for r in six} == {r["idiag_cookie"] for r in once(ns)}
+
+
+def test_chosen_attributes_are_asked_for(zoo: tuple[str, list[Expected], dict[str, str]]) -> None:
+    """Only attributes that are wanted are asked for; what the kernel sends unasked is left out too."""
+    ns, _, _ = zoo
+    rows = once(ns, "--attributes", "cong,tos")
+    assert any("cong" in row for row in rows)
+    assert not any(name.startswith(("tcpi_", "skmem_", "cgroup")) for row in rows for name in row)
+    asked = {bit for row in rows for bit in range(64) if row["attributes"] >> bit & 1}
+    assert asked & {1, 2, 3, 6, 7} == set()
+
+
+def test_mptcp_connections(zoo: tuple[str, list[Expected], dict[str, str]]) -> None:
+    """`--mptcp` gives MPTCP's own rows, with mptcp_info where TCP has tcp_info."""
+    ns, expected, missing = zoo
+    wanted = [e for e in expected if e.protocol == 262]
+    if not wanted:
+        pytest.skip(f"this kernel has no MPTCP: {missing}")
+    rows = once(ns, "--mptcp")
+    for one in wanted:
+        row = next((r for r in rows if (r["idiag_src"], r["idiag_sport"]) == one.local and r["idiag_state"] == one.state), None)
+        assert row is not None, one
+    assert any(row.get("mptcpi_token") for row in rows)
+    assert not any("tcpi_rtt" in row for row in rows)

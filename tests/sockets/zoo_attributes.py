@@ -1,0 +1,295 @@
+"""Exhibits of the attributes: what socket options, congestion controls, interfaces and upper protocols show.
+
+Each opens its sockets in one address family and writes them down in the zoo; it raises OSError or ``Unavailable`` where
+the kernel or the privilege is wanting.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from functools import partial
+from pathlib import Path
+
+from tests.sockets.zoo_keeping import (
+    ANY,
+    IPPROTO_MPTCP,
+    LOOPBACK,
+    Expected,
+    Key,
+    Unavailable,
+    V,
+    Zoo,
+    address_of,
+    states_now,
+)
+from tests.sockets.zoo_states import send_through
+from tests.sockets.zoo_surroundings import INTERFACE, SECOND, capable_of_net_admin, own_cgroup_id, sysctl, sysctl_set
+
+TCP_MD5SIG, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_ULP, TCP_MD5SIG_EXT = 14, 23, 30, 31, 32
+SO_MAX_PACING_RATE, SOL_TLS, TLS_TX, TLS_RX, MSG_FASTOPEN, IFA_F_TENTATIVE = 47, 282, 1, 2, 0x20000000, 0x40
+IP_RECVERR, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT, IP_MULTICAST_LOOP = 11, 15, 19, 24, 34
+OPT_SYN_DATA, OPT_ECN, OPT_ECN_SEEN = 32, 8, 16  # tcpi_options
+TIMER_KEEPALIVE = 2
+
+
+def congestion_controls(zoo: Zoo, family: int) -> None:
+    """A listener and a connection with some transfer under each."""
+    present = {
+        "bbr": ("bbr_bw", "bbr_min_rtt", "bbr_pacing_gain", "bbr_cwnd_gain"),
+        "dctcp": ("dctcp_enabled", "dctcp_alpha"),
+        "vegas": ("tcpv_enabled", "tcpv_rtt"),
+    }
+    for name in zoo.controls:
+        choose = partial(_choose_control, name=name)
+        try:
+            listener = zoo.listener(family, prepare=choose)
+            caller, accepted = zoo.pair(listener, prepare=choose)
+        except OSError as error:
+            zoo.missing[f"congestion control {name} {V[family]}"] = str(error)
+            continue
+        send_through(caller, accepted, 40_000)
+        send_through(accepted, caller, 10_000)
+        zoo.claim(listener, "LISTEN", f"listener under {name}", equals={"cong": name})
+        for end, got in ((caller, 10_000), (accepted, 40_000)):
+            zoo.claim(
+                end,
+                "ESTAB",
+                f"connection under {name}",
+                equals={"cong": name, "tcpi_bytes_received": got, "idiag_rqueue": 0},
+                present=present.get(name, ()),
+            )
+
+
+def _choose_control(of: socket.socket, name: str) -> None:
+    of.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+
+
+def classes_and_timers(zoo: Zoo, family: int) -> None:
+    """IP_TOS or IPV6_TCLASS, SO_PRIORITY (the class id, where no net_cls sets one), keepalive, pacing, MSS."""
+    listener = zoo.listener(family)
+    zoo.claim(listener, "LISTEN", "listener of the ones with a class")
+    tos = [("tos", socket.IPPROTO_IP, socket.IP_TOS, 0x28)]
+    if family == socket.AF_INET6:
+        tos.append(("tclass", socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0x48))
+    caller, accepted = zoo.pair(listener)
+    for _, level, option, value in tos:
+        caller.setsockopt(level, option, value)
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 5)
+    values: dict[str, int | str] = {name: value for name, _, _, value in tos}
+    zoo.claim(caller, "ESTAB", "traffic class and priority", equals=values | {"class_id": 5})
+    zoo.claim(accepted, "ESTAB", "peer of the one with a traffic class", equals={"tos": 0, "class_id": 0})
+
+    caller, accepted = zoo.pair(listener)
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 900)
+    keepalive = {"idiag_timer": TIMER_KEEPALIVE}
+    zoo.claim(caller, "ESTAB", "keepalive in 900 s", equals=keepalive, at_least={"idiag_expires": 800_000})
+    zoo.claim(accepted, "ESTAB", "no timer", equals={"idiag_timer": 0, "idiag_expires": 0})
+
+    caller, accepted = zoo.pair(listener, prepare=_small_segments)
+    caller.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 1_000_000)
+    mss = 600 if sysctl("net.ipv4.tcp_timestamps") == "0" else 588  # timestamps take 12 bytes of each segment
+    zoo.claim(caller, "ESTAB", "paced, small segments", equals={"tcpi_max_pacing_rate": 1_000_000, "tcpi_advmss": mss})
+    zoo.claim(accepted, "ESTAB", "peer with small segments")
+
+    cgroup = own_cgroup_id()
+    if cgroup is None:
+        zoo.missing[f"cgroup {V[family]}"] = "no cgroup2 mount shows this process's cgroup"
+    caller, accepted = zoo.pair(listener)
+    for end in (caller, accepted):
+        zoo.claim(end, "ESTAB", "cgroup of this process", equals={} if cgroup is None else {"cgroup_id": cgroup})
+
+
+def marks(zoo: Zoo, family: int) -> None:
+    """SO_MARK, which needs CAP_NET_ADMIN."""
+    listener = zoo.listener(family)
+    zoo.claim(listener, "LISTEN", "listener called by a marked one")
+    marked = zoo.open(family)
+    marked.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0x12345678)
+    marked.connect(listener.getsockname())
+    zoo.claim(marked, "ESTAB", "marked", equals={"mark": 0x12345678})
+    zoo.claim(zoo.accept(listener), "ESTAB", "peer of the marked one", equals={"mark": 0})
+
+
+def _small_segments(of: socket.socket) -> None:
+    of.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 600)
+
+
+def socket_options(zoo: Zoo, family: int) -> None:
+    """The bits of INET_DIAG_SOCKOPT (kernel 5.10 and later): a listener and a connection with all that TCP can set."""
+    options = {
+        "sockopt_recverr": (IP_RECVERR, 1),
+        "sockopt_freebind": (IP_FREEBIND, 1),
+        "sockopt_bind_address_no_port": (IP_BIND_ADDRESS_NO_PORT, 1),
+        "sockopt_mc_loop": (IP_MULTICAST_LOOP, 0),
+    }
+    if capable_of_net_admin():
+        options["sockopt_transparent"] = (IP_TRANSPARENT, 1)
+    else:
+        zoo.missing[f"sockopt_transparent {V[family]}"] = "IP_TRANSPARENT needs CAP_NET_ADMIN"
+
+    def prepare(of: socket.socket) -> None:
+        for option, value in options.values():
+            of.setsockopt(socket.IPPROTO_IP, option, value)
+
+    values: dict[str, int | str] = {"sockopt_is_icsk": 1, "sockopt_hdrincl": 0}
+    values |= {name: value for name, (_, value) in options.items()}
+    listener = zoo.listener(family, prepare=prepare)
+    zoo.claim(listener, "LISTEN", "socket options on a listener", equals=values)
+    caller, accepted = zoo.pair(listener, prepare=prepare)
+    zoo.claim(caller, "ESTAB", "socket options", equals=values)
+    zoo.claim(accepted, "ESTAB", "peer of the one with socket options")
+    listener = zoo.listener(family)
+    zoo.claim(listener, "LISTEN", "no socket options", equals={"sockopt_recverr": 0, "sockopt_mc_loop": 1})
+
+
+def interfaces(zoo: Zoo, family: int) -> None:
+    """Bound to an interface; link-local addresses with their scope."""
+    loopback = socket.if_nametoindex("lo")
+    listener = zoo.listener(family, prepare=lambda of: of.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo"))
+    zoo.claim(listener, "LISTEN", "listener bound to lo", equals={"idiag_if": loopback})
+    caller, accepted = zoo.pair(listener)
+    zoo.claim(caller, "ESTAB", "connected to a listener bound to lo", equals={"idiag_if": 0})
+    zoo.claim(accepted, "ESTAB", "accepted by a listener bound to lo", equals={"idiag_if": loopback})
+    if family == socket.AF_INET:
+        return
+    found = [line.split() for line in Path("/proc/net/if_inet6").read_text().splitlines()]
+    ready = [fields for fields in found if fields[3] == "20" and not int(fields[4], 16) & IFA_F_TENTATIVE]
+    linked = [fields for fields in ready if fields[5] == INTERFACE] or ready
+    if not linked:
+        raise Unavailable("no interface has a link-local address")
+    address = socket.inet_ntop(family, bytes.fromhex(linked[0][0]))
+    index = int(linked[0][1], 16)
+    listener = zoo.open(family)
+    listener.bind((address, 0, 0, index))
+    listener.listen(4)
+    zoo.claim(listener, "LISTEN", "link-local listener", equals={"idiag_if": index})
+    for end in zoo.pair(listener):
+        zoo.claim(end, "ESTAB", "link-local", equals={"idiag_if": index})
+
+
+def congestion_notification(zoo: Zoo, family: int) -> None:
+    """A connection that negotiated ECN."""
+    listener = zoo.listener(family)
+    zoo.claim(listener, "LISTEN", "listener of the ECN ones")
+    with sysctl_set(zoo, "net.ipv4.tcp_ecn", "1"):
+        ends = zoo.pair(listener)
+        send_through(*ends, 5000)
+        zoo.claim(ends[0], "ESTAB", "ECN", bits={"tcpi_options": OPT_ECN})
+        zoo.claim(ends[1], "ESTAB", "ECN, seen", bits={"tcpi_options": OPT_ECN | OPT_ECN_SEEN})
+
+
+def accurate_ecn(zoo: Zoo, family: int) -> None:
+    """A connection that negotiated accurate ECN, where the kernel has it."""
+    listener = zoo.listener(family)
+    with sysctl_set(zoo, "net.ipv4.tcp_ecn", "3"):
+        ends = zoo.pair(listener)
+        send_through(*ends, 5000)
+        zoo.claim(listener, "LISTEN", "listener of the accurate ECN one")
+        zoo.claim_both(ends, "accurate ECN")
+
+
+def fast_open(zoo: Zoo, family: int) -> None:
+    """Data in the SYN, and a socket whose connect waits for the first write (SYN-SENT without a SYN)."""
+    if int(sysctl("net.ipv4.tcp_fastopen") or 0) & 3 != 3:
+        raise Unavailable("net.ipv4.tcp_fastopen does not allow both sides")
+    listener = zoo.listener(family, prepare=lambda of: of.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, 16))
+    zoo.claim(listener, "LISTEN", "listener with TCP_FASTOPEN")
+    for shows, bits in (("asked for a fast open cookie", 0), ("data in the SYN", OPT_SYN_DATA)):
+        caller = zoo.open(family)
+        caller.setblocking(True)  # one with a timeout does not wait for the connection
+        caller.sendto(b"first", MSG_FASTOPEN, listener.getsockname())
+        accepted = zoo.accept(listener)
+        accepted.recv(5)
+        zoo.claim(caller, "ESTAB", shows, bits={"tcpi_options": bits})
+        zoo.claim(accepted, "ESTAB", f"peer {shows}", equals={"tcpi_bytes_received": 5}, bits={"tcpi_options": bits})
+    waits = zoo.open(family)
+    waits.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
+    waits.connect(listener.getsockname())
+    peer = address_of(listener.getsockname())
+    zoo.claim(waits, "SYN-SENT", "fast open waits for the first write", peer=peer, equals={"sockopt_defer_connect": 1})
+
+
+def md5_signatures(zoo: Zoo, family: int) -> None:
+    """TCP MD5 keys (RFC 2385): two on a listener, one for a prefix; one at each end of a connection."""
+    host = 32 if family == socket.AF_INET else 128
+    other = "192.0.2.0" if family == socket.AF_INET else "2001:db8:1::"
+    present = ("md5sig",) if capable_of_net_admin() else ()
+    if not present:
+        zoo.missing[f"md5sig {V[family]}"] = "the kernel shows the keys only to CAP_NET_ADMIN"
+
+    def prepare(of: socket.socket) -> None:
+        _sign(of, LOOPBACK[family], host, b"zoo")
+
+    def prepare_more(of: socket.socket) -> None:
+        prepare(of)
+        _sign(of, other, host - 8, b"a longer key of forty bytes ............")
+
+    listener = zoo.listener(family, prepare=prepare_more)
+    caller, accepted = zoo.pair(listener, prepare=prepare)
+    send_through(caller, accepted, 3000)
+    zoo.claim(listener, "LISTEN", "listener with two MD5 keys", present=present)
+    for end in (caller, accepted):
+        zoo.claim(end, "ESTAB", "MD5 signatures", present=present)
+
+
+def _sign(of: socket.socket, address: str, prefix: int, key: bytes) -> None:
+    """``struct tcp_md5sig`` (include/uapi/linux/tcp.h): sockaddr_storage, flags, prefix, length, ifindex, key[80]."""
+    packed = socket.inet_pton(of.family, address)
+    where = struct.pack("=HH", of.family, 0) + (packed if of.family == socket.AF_INET else bytes(4) + packed)
+    host = len(packed) * 8
+    option, flags = (TCP_MD5SIG, 0) if prefix == host else (TCP_MD5SIG_EXT, 1)
+    of.setsockopt(
+        socket.IPPROTO_TCP, option, struct.pack("=128sBBHi80s", where, flags, prefix if flags else 0, len(key), 0, key)
+    )
+
+
+def tls(zoo: Zoo, family: int) -> None:
+    """Kernel TLS 1.2 with AES-128-GCM, one end sending and the other receiving."""
+    listener = zoo.listener(family)
+    zoo.claim(listener, "LISTEN", "listener of the TLS ones")
+    caller, accepted = zoo.pair(listener)
+    try:
+        caller.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+    except FileNotFoundError:
+        zoo.claim_both((caller, accepted), "without TLS")
+        raise Unavailable("this kernel has no TLS (CONFIG_TLS)") from None
+    accepted.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+    secrets = struct.pack("=HH", 0x0303, 51) + bytes(range(36))  # version, cipher; iv, key, salt, record number
+    caller.setsockopt(SOL_TLS, TLS_TX, secrets)
+    accepted.setsockopt(SOL_TLS, TLS_RX, secrets)
+    values: dict[str, int | str] = {"ulp_name": "tls", "ulp_tls_version": 0x0303, "ulp_tls_cipher": 51}
+    zoo.claim(caller, "ESTAB", "TLS, sends", equals=values | {"ulp_tls_txconf": 2})
+    zoo.claim(accepted, "ESTAB", "TLS, receives", equals=values | {"ulp_tls_rxconf": 2})
+
+
+def mptcp(zoo: Zoo, family: int) -> None:
+    """An MPTCP connection, its first subflow, and a second one where the namespace is ours to add an endpoint."""
+    listener = zoo.listener(family, protocol=IPPROTO_MPTCP)
+    caller, accepted = zoo.pair(listener, protocol=IPPROTO_MPTCP)
+    send_through(caller, accepted, 3000)
+    send_through(accepted, caller, 500)
+    zoo.claim(listener, "LISTEN", "MPTCP listener")
+    zoo.claim(caller, "ESTAB", "MPTCP connection", present=("mptcpi_token",))
+    zoo.claim(accepted, "ESTAB", "MPTCP connection, accepted end", present=("mptcpi_token",))
+    here, there = address_of(caller.getsockname()), address_of(caller.getpeername())
+    ends = [(here, there, "first MPTCP subflow"), (there, here, "first MPTCP subflow, accepted end")]
+    if zoo.own_namespace:
+        deadline = time.monotonic() + 0.5
+        second: list[Key] = []
+        while not second and time.monotonic() < deadline:
+            second = [key for key in states_now() if key[1][0] == SECOND[family] and key[2] == there]
+            time.sleep(0.01)
+        if second:
+            here = second[0][1]
+            ends += [(here, there, "joined MPTCP subflow"), (there, here, "joined MPTCP subflow, accepted end")]
+        else:
+            zoo.missing[f"joined MPTCP subflow {V[family]}"] = "the endpoint made no subflow in 0.5 s"
+    else:
+        zoo.missing[f"joined MPTCP subflow {V[family]}"] = "needs an endpoint, and this namespace is not ours alone"
+    for local, peer, shows in ends:
+        zoo.expected.append(Expected(shows, "ESTAB", family, local, peer, equals={"ulp_name": "mptcp"}))
+    local = address_of(listener.getsockname())
+    zoo.expected.append(Expected("TCP listener below the MPTCP one", "LISTEN", family, local, ANY[listener.family]))
