@@ -8,12 +8,12 @@ VENV    := .venv
 PYTHONS := python3.13 python3.12 python3.11 python3
 PY      := $(VENV)/bin/python
 PIP     := $(PY) -m pip --quiet --quiet --disable-pip-version-check --no-input
-SOURCE  := agent replay tests
+SOURCE  := agent replay tests pcaps
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench fuzz columns pins venv clean
+.PHONY: help run test check format bench fuzz columns capture pins venv clean
 MAKEFLAGS += --no-print-directory
 
 help: ## This list
@@ -46,6 +46,9 @@ fuzz: $(VENV)/fuzz.stamp ## Fuzz every entry point, MINUTES=1 all together
 
 columns: $(VENV)/project.stamp ## Write proto/columns.md from the schema
 	@$(PY) -m xtcp.schema.render --write
+
+capture: $(VENV)/test.stamp ## Record this kernel's capture with its witnesses into pcaps/, as root
+	@$(PY) pcaps/record.py
 
 pins: $(VENV)/project.stamp ## Pin requirements/*.txt again, with Python 3.11, the oldest that must take them
 	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \

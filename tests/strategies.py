@@ -174,7 +174,7 @@ def damaged(draw: st.DrawFn, dump: Dump) -> list[bytes]:
                 del datagram[at:]
             case "lose":
                 del datagram[at : at + draw(st.integers(1, 40))]
-            case "double":
+            case _:
                 out.append(bytearray(datagram))
     return [bytes(d) for d in out]
 

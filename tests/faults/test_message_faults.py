@@ -91,9 +91,9 @@ def test_fault_09_text_of_the_kernel(order: Order) -> None:
         (DONE, code + text, 0x202),
     ):
         _, tally = read(order, said(order, kind, payload, flags))
-        assert (tally.errors or [tally.done]) == [KernelMessage(22, "Unknown extension")]
+        assert KernelMessage(22, "Unknown extension") in (tally.done, *tally.errors)
         _, tally = read(order, said(order, kind, payload, flags & ~0x200))
-        assert (tally.errors or [tally.done]) == [KernelMessage(22)]
+        assert KernelMessage(22) in (tally.done, *tally.errors)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

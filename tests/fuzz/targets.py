@@ -46,7 +46,7 @@ def chunk_of(data: bytes) -> Chunk:
     payload = data[SETTINGS:]
     order: Order = ">" if first & 1 else "<"
     seq = struct.unpack_from(order + "I", payload, 8)[0] if first & 2 and len(payload) >= 12 else None
-    size = -(-len(payload) // (second % 8 + 1)) or 1
+    size = -(-len(payload) // (second % 32 + 1)) or 1
     datagrams = [payload[at : at + size] for at in range(0, len(payload), size)]
     if first & 32 and len(payload) <= LONGEST_REPEATED:
         datagrams *= REPEATS
@@ -56,7 +56,7 @@ def chunk_of(data: bytes) -> Chunk:
 
 def chains(data: bytes) -> None:
     """A walk ends, its elements lie in their chains, in order, and it is the same for many chains as for each alone."""
-    chunk = chunk_of(data)
+    chunk = chunk_of(bytes((data[0] & ~32,)) + data[1:] if data else data)
     order = chunk.context.order
     for walk, header in ((walk_messages, 16), (walk_attributes, 4)):
         found = walk(chunk.data, order, chunk.starts, chunk.ends)
@@ -64,8 +64,8 @@ def chains(data: bytes) -> None:
         assert (found.offset >= chunk.starts[found.chain]).all()
         assert (found.offset + found.length <= chunk.ends[found.chain]).all()
         assert (found.offset[1:] >= (found.offset + found.length)[:-1]).all()
-        broken = []
-        alone = []
+        broken: list[int] = []
+        alone: list[tuple[int, ...]] = []
         for start, end in zip(chunk.starts, chunk.ends, strict=True):
             one = walk(chunk.data, order, np.array([start]), np.array([end]))
             alone += zip(one.offset.tolist(), one.length.tolist(), one.type.tolist(), strict=True)
@@ -107,7 +107,7 @@ def payloads(data: bytes) -> None:
 def byte_order(data: bytes) -> None:
     """An order is found only where messages read in it, and no more of them than fit."""
     found = detect(data)
-    counts = {order: plausible_messages(data, order) for order in ("<", ">")}  # type: ignore[arg-type]
+    counts = {order: plausible_messages(data, order) for order in ("<", ">")}
     assert all(count <= len(data) / 16 for count in counts.values())
     assert found is None or counts[found] > 0
 

@@ -60,7 +60,7 @@ def test_captures(path: Path) -> None:
     order, release = release_of(path.parent.name)
     payloads = list(sock_diag_payloads(path))
     assert payloads
-    for kernel in {release, "", "7.0"}:
+    for kernel in (release, "7.0"):
         rows = assert_all_agree(Chunk.of(*payloads, context=Context(order=order, release=kernel)))
         assert rows or "done" in path.name or "request" in path.name
         assert not any("unknown_attributes" in row for row in rows)

@@ -89,7 +89,7 @@ def test_every_length_of_tcp_info(
     for length, decoded in enumerate(rows):
         assert {name for name in ends if name in decoded} == {name for name, end in ends.items() if end <= length}
         assert decoded["tcp_info_len"] == length
-        assert len(bytes(decoded.get("tcp_info_surplus", b""))) == max(0, length - known)  # type: ignore[arg-type]
+        assert len(bytes(decoded.get("tcp_info_surplus", b""))) == max(0, length - known)
 
 
 def structs(table: tuple[Attribute, ...], path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Struct]]:

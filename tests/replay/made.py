@@ -19,7 +19,9 @@ MULTI = 2
 T0 = 1_700_000_000_123_456_789
 
 
-def row(cookie: int, *, order: Order = "<", family: int = 2, seq: int = SEQ, port: int = PORT, flags: int = MULTI) -> bytes:
+def row(
+    cookie: int, *, order: Order = "<", family: int = 2, seq: int = SEQ, port: int = PORT, flags: int = MULTI
+) -> bytes:
     """A socket without attributes, told by its cookie."""
     body = bytearray(72)
     body[0], body[1] = family, 1
@@ -88,7 +90,13 @@ def interface(order: str = "<", link_type: int = 253, options: bytes = b"", snap
 
 
 def enhanced(
-    packet: bytes, ticks: int = T0 // 1000, order: str = "<", *, number: int = 0, caplen: int | None = None, wirelen: int | None = None
+    packet: bytes,
+    ticks: int = T0 // 1000,
+    order: str = "<",
+    *,
+    number: int = 0,
+    caplen: int | None = None,
+    wirelen: int | None = None,
 ) -> bytes:
     """An enhanced packet block."""
     captured = len(packet) if caplen is None else caplen

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import sys
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -63,17 +62,15 @@ def open_input(path: str) -> BinaryIO:
     if path == "-":
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     try:
-        file = Path(path).open("rb")  # noqa: SIM115 - the caller's to close
+        return Path(path).open("rb")
     except OSError as error:
         raise input_error(path, error) from error
-    if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise UsageError(f"{path} is a folder.", "", "Name a file in it.")
-    return file
 
 
 def input_error(path: str, error: OSError) -> XtcpError:
     """What an OSError at `path` means to a person."""
+    if error.errno == errno.EISDIR:
+        return UsageError(f"{path} is a folder.", "", "Name a file in it.")
     what = f"{path}: {error.strerror or error}."
     if error.errno in {errno.EACCES, errno.EPERM}:
         return PermissionMissing(what, "Usually the file belongs to another user.", "Run as that user, or as root.")
