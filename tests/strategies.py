@@ -1,4 +1,4 @@
-"""Hypothesis strategies driven by the schema: layouts, whole dumps, damaged dumps, soups of headers.
+"""Hypothesis strategies driven by the schema: layouts, whole dumps, damaged dumps.
 
 Hypothesis draws what shrinks well (layouts, repeats, cuts, damage) and one seed; a generator of that seed fills the
 hundreds of columns, so that a dump large enough for templates stays cheap to draw.
@@ -7,86 +7,22 @@ hundreds of columns, so that a dump large enough for templates stays cheap to dr
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from random import Random
 
 from hypothesis import strategies as st
 
-from tests.encoder import NLA_F_NESTED, NLA_F_NET_BYTEORDER, Item, Layout, Row, Writer, encode, message, places, values
-from xtcp.chunk import Chunk, Context
+from tests.dumps import MANY, PORT, SEQ, Dump, Plan
+from tests.encoder import NLA_F_NESTED, NLA_F_NET_BYTEORDER, Item, Layout, places
 from xtcp.schema.inet_diag import ATTRIBUTES, IPPROTO_MPTCP, IPPROTO_TCP, info_struct
 from xtcp.schema.layout import kernel_release
-from xtcp.schema.model import FLAG, TEXT, Attribute, Nest, Order, Struct
+from xtcp.schema.model import FLAG, TEXT, Attribute, Nest, Struct
 
 RELEASES = ("", "2.6.32", "5.4.281", "6.1.0-50-s390x", "6.18.44-x86_64", "7.0.3", "7.1.0-rc2")
 INFO_LENGTHS = (104, 192, 200, 224, 232, 240, 248, 280)
 TEXTS = (b"cubic", b"bbr", b"", b"sixteen_letters_", b"\xff\xfe\x80", b"a long name of more than 16")
 UNKNOWN_NUMBERS = (0, 23, 24, 63, 64, 200, 0x3FFF)
-MANY = 64
-SEQ, PORT = 0x5EED_0001, 4711
 
 orders = st.sampled_from(("<", ">"))
 seeds = st.integers(0, 2**32 - 1)
-
-
-@dataclass(frozen=True)
-class Dump:
-    """Datagrams with the rows that decoding them must give."""
-
-    datagrams: tuple[bytes, ...]
-    messages: tuple[bytes, ...]
-    rows: tuple[Row, ...]
-    context: Context
-    seq: int | None
-    port: int | None
-
-    def chunk(self, *datagrams: bytes) -> Chunk:
-        """This dump as a chunk, or other datagrams in its place."""
-        return Chunk.of(*(datagrams or self.datagrams), context=self.context, seq=self.seq, port=self.port)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A dump without its byte order: layouts and how many rows of each, what else comes, where datagrams end."""
-
-    layouts: tuple[tuple[Layout, int], ...]
-    release: str = ""
-    protocol: int = IPPROTO_TCP
-    seed: int = 0
-    seq: int | None = SEQ
-    port: int | None = None
-    control: bool = False
-    cut_every: int = 20
-    done: bool = True
-
-    def build(self, order: Order) -> Dump:
-        """The dump as a host of `order` sends it; rows are the same for either, but for raw headers kept in them."""
-        random = Random(self.seed)
-        queue = [layout for layout, repeats in self.layouts for _ in range(repeats)]
-        random.shuffle(queue)
-        messages: list[bytes] = []
-        rows: list[Row] = []
-        for layout in queue:
-            drawn = values(layout, random)
-            payload, row = encode(drawn, layout, Writer(order, Random(random.getrandbits(32))))
-            rows.append(row)
-            messages.append(message(order, payload, random.choice((18, 20)), 2, SEQ, PORT))
-            if self.control and random.random() < 0.1:
-                messages.append(self._control(order, random))
-        if self.done:
-            messages.append(message(order, struct.pack(order + "i", 0), 3, 2, SEQ, PORT))
-        datagrams = [b""]
-        for one in messages:
-            if random.randrange(self.cut_every) == 0:
-                datagrams.append(b"")
-            datagrams[-1] += one
-        context = Context(order=order, release=self.release, protocol=self.protocol)
-        return Dump(tuple(datagrams), tuple(messages), tuple(rows), context, self.seq, self.port)
-
-    def _control(self, order: Order, random: Random) -> bytes:
-        if self.seq is not None and random.random() < 0.5:
-            return message(order, random.randbytes(80), 20, 2, SEQ ^ 1, PORT)
-        return message(order, random.randbytes(20), random.choice((1, 4, 77)), 0, SEQ, PORT)
 
 
 def _sizes(table: Attribute, protocol: int) -> st.SearchStrategy[int]:
@@ -177,33 +113,3 @@ def damaged(draw: st.DrawFn, dump: Dump) -> list[bytes]:
             case _:
                 out.append(bytearray(datagram))
     return [bytes(d) for d in out]
-
-
-def soup(order: Order, random: Random) -> list[bytes]:
-    """Datagrams of headers that are mostly plausible, with anything behind them: what a fuzzer reaches late."""
-    datagrams = []
-    for _ in range(random.randint(1, 30)):
-        datagram = b""
-        for _ in range(random.randint(0, 5)):
-            payload = random.randbytes(72) + _attributes(order, random, 0) if random.random() < 0.9 else b""
-            kind = random.choice((20, 20, 20, 20, 18, 1, 2, 3, 4, 16, 99))
-            flags = random.choice((2, 2, 2, 2, 0x12, 0x302, 0x202, 0x301))
-            if kind in (2, 3) and random.random() < 0.8:
-                payload = struct.pack(order + "i", random.choice((0, -2, -22))) + _attributes(order, random, 3)
-            one = bytearray(message(order, payload, kind, flags, random.choice((SEQ,) * 9 + (7,)), PORT))
-            if random.random() < 0.1:
-                one[:4] = struct.pack(order + "I", random.choice((0, 15, 16, len(one) + 4, len(one) - 3, 2**32 - 1)))
-            datagram += one
-        datagrams.append(datagram[: random.randint(0, len(datagram))] if random.random() < 0.1 else datagram)
-    return datagrams
-
-
-def _attributes(order: Order, random: Random, depth: int) -> bytes:
-    out = b""
-    for _ in range(random.randint(0, 6)):
-        nested = depth < 3 and random.random() < 0.3
-        payload = _attributes(order, random, depth + 1) if nested else random.randbytes(random.randint(0, 40))
-        number = random.choice((2, 19) if nested and not depth else range(26)) | random.choice((0, 0, 0x8000, 0x4000))
-        length = 4 + len(payload) if random.random() < 0.95 else random.choice((0, 3, 4, 0xFFFF, len(payload) + 9))
-        out += struct.pack(order + "HH", length, number) + payload + bytes(-len(payload) % 4)
-    return out

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from xtcp import __version__
-from xtcp.cli.command import EXIT_CODES, Parser, run_command
-from xtcp.cli.output import add_output_options, add_source_options, byte_order, say, selection
+from xtcp.cli.command import EXIT_CODES, Parser, run_command, say
+from xtcp.cli.output import add_output_options, add_source_options, byte_order, selection
 
 _EXAMPLES = """\
 examples:
@@ -60,7 +60,7 @@ def _decode(args: argparse.Namespace) -> int:
 
     chosen = selection(args)
     source = CaptureFile(args.file, order=byte_order(args.byte_order), release=args.kernel_release)
-    code = write_source(args, chosen, source)
+    code = write_source(args, chosen, source, args.file)
     if not args.quiet:
         for note in source.notes:
             say(f"note: {note}")

@@ -42,7 +42,7 @@ from xtcp_replay.pcap_stream import LONGEST_PACKET
 
 ARENA: Final = 2 << 20
 HELD: Final = 64 << 20
-WAITING_REQUESTS: Final = 1024
+WAITING_REQUESTS: Final = 256
 
 _COOKED_LEN: Final = 16
 _ARPHRD_NETLINK: Final = 824
@@ -78,10 +78,12 @@ class _Dump:
 
 
 class _Reply(NamedTuple):
-    """What one datagram of replies says of its dump; `family` is that of its first row, if it has one."""
+    """What one datagram of replies says of its dump.
 
-    done: bool
-    error: bool
+    `ends`: a NLMSG_DONE, an error, or a row that is no part of a dump. `family` is that of the first row, if any.
+    """
+
+    ends: bool
     multi: bool
     family: int | None
     messages: int
@@ -104,7 +106,7 @@ class Dumps:
         self._forced = order
         self._release = release
         self._orders: dict[int, Order] = {}
-        self._waiting: deque[_Request] = deque(maxlen=WAITING_REQUESTS)
+        self._waiting: deque[_Request] = deque()
         self._open: dict[tuple[int, int, int], _Dump] = {}
         self._queue: deque[_Dump] = deque()
         self._held = 0
@@ -146,9 +148,8 @@ class Dumps:
         for dump in list(self._open.values()):
             self._incomplete(dump)
         yield from self._drain()
-        for request in self._waiting:
-            if request.asked.others is None:
-                self._notes.add("requests without a reply in the capture", f"dump {request.number}")
+        while self._waiting:
+            self._unanswered(self._waiting.popleft())
         skipped = Counter({_FAMILIES.get(f, str(f)): n for f, n in self.families.items() if f != NETLINK_SOCK_DIAG})
         for what, count in sorted(skipped.items()):
             self._notes.add("packets of other netlink families skipped", f"{what}: {count:,}")
@@ -183,7 +184,13 @@ class Dumps:
         if asked.others is None:
             self._numbered += 1
             number = self._numbered
+        if len(self._waiting) == WAITING_REQUESTS:
+            self._unanswered(self._waiting.popleft())
         self._waiting.append(_Request(number, packet.interface, seq, port, packet.time_ns, asked))
+
+    def _unanswered(self, request: _Request) -> None:
+        if request.asked.others is None:
+            self._notes.add("requests without a reply in the capture", f"dump {request.number}")
 
     def _reply(self, packet: Packet, netlink: bytes, order: Order, seq: int, port: int) -> Iterator[Chunk]:
         said = _read_reply(netlink, order)
@@ -193,6 +200,8 @@ class Dumps:
             self._incomplete(dump)
             del self._open[key]
             dump = None
+        # Anything that comes alone, such as an acknowledgement, is over with its datagram.
+        ends = said.ends or (dump is None and not said.multi)
         if dump is None:
             dump = self._begin(packet, order, seq, port, said)
             self._open[key] = dump
@@ -202,7 +211,7 @@ class Dumps:
             dump.pending.append(netlink)
             dump.size += len(netlink)
             self._held += len(netlink)
-        if said.done or said.error or not said.multi:
+        if ends:
             dump.closed = True
             del self._open[key]
         yield from self._drain()
@@ -232,7 +241,7 @@ class Dumps:
             if others is None:
                 self._numbered += 1
                 number = self._numbered
-                if said.multi or said.done:
+                if said.multi:
                     self._notes.add("dumps whose request is not in the capture", f"dump {number}")
         context = Context(
             order=order,
@@ -302,7 +311,7 @@ def _fits(request: _Request, interface: Interface, seq: int, port: int) -> bool:
 def _read_reply(netlink: bytes, order: Order) -> _Reply:
     """Looks at each message's header, and at the first row's family."""
     read = struct.Struct(order + "IHH").unpack_from
-    done = error = multi = False
+    ends = any_multi = False
     family: int | None = None
     at = count = 0
     while at + NLMSG_HDRLEN <= len(netlink):
@@ -310,13 +319,16 @@ def _read_reply(netlink: bytes, order: Order) -> _Reply:
         if not NLMSG_HDRLEN <= length <= LONGEST_MESSAGE:
             break
         count += 1
-        multi |= bool(flags & NLM_F_MULTI)
+        multi = bool(flags & NLM_F_MULTI)
+        any_multi |= multi
         if kind == NLMSG_DONE:
-            done = True
+            ends = True
         elif kind == NLMSG_ERROR:
             # An error of 0 is an acknowledgement, which ends nothing.
-            error |= netlink[at + NLMSG_HDRLEN : at + NLMSG_HDRLEN + 4] != bytes(4)
-        elif family is None and kind in _ROWS and at + NLMSG_HDRLEN < len(netlink):
-            family = netlink[at + NLMSG_HDRLEN]
+            ends |= netlink[at + NLMSG_HDRLEN : at + NLMSG_HDRLEN + 4] != bytes(4)
+        elif kind in _ROWS:
+            ends |= not multi
+            if family is None and at + NLMSG_HDRLEN < len(netlink):
+                family = netlink[at + NLMSG_HDRLEN]
         at += aligned(length)
-    return _Reply(done, error, multi, family, count)
+    return _Reply(ends, any_multi, family, count)

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from tests.dumps import MANY, Plan, soup
 from tests.encoder import (
     NLA_F_NESTED,
     NLA_F_NET_BYTEORDER,
@@ -21,7 +22,6 @@ from tests.encoder import (
     values,
 )
 from tests.equality import assert_all_agree, rows_by_template
-from tests.strategies import MANY, Plan, soup
 from xtcp.batch import Tally
 from xtcp.chunk import Chunk, Context
 from xtcp.decode.decoder import Decoder

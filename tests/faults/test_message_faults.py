@@ -6,9 +6,9 @@ import struct
 
 import pytest
 
+from tests.dumps import PORT, SEQ, Plan
 from tests.encoder import Item, Layout, attribute, message
 from tests.equality import Row, assert_all_agree, assert_balanced
-from tests.strategies import PORT, SEQ, Plan
 from xtcp.batch import KernelMessage, Tally
 from xtcp.chunk import Chunk, Context
 from xtcp.decode.decoder import Decoder

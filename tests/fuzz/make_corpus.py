@@ -1,8 +1,9 @@
-"""Makes the corpus from real captures: a few messages of each kind for each target, a few KB in all.
+"""Makes the corpus from captures of this project's own machines: a few messages for each target, a few KB in all.
 
     python tests/fuzz/make_corpus.py CAPTURES
 
-CAPTURES is a folder as tests/golden/test_decoders_agree.py reads it. Run it again when a capture shows something that
+CAPTURES is a folder as tests/golden/test_decoders_agree.py reads it; of it the big-endian dumps are used, the rest
+comes from pcaps/. Run it again when a capture shows something that
 no corpus file has; inputs that a fuzzer found are kept under names of their own and are not touched.
 """
 
@@ -12,8 +13,9 @@ import argparse
 import struct
 from pathlib import Path
 
-CORPUS = Path(__file__).parent / "corpus"
-PCAP_PACKET = 16
+ROOT = Path(__file__).parents[2]
+CORPUS = ROOT / "tests" / "fuzz" / "corpus"
+ENHANCED_PACKET = 6
 COOKED = 16
 
 
@@ -27,16 +29,29 @@ def messages(raw: bytes, order: str) -> list[bytes]:
     return found
 
 
-def packets(path: Path) -> tuple[str, bytes, list[bytes]]:
-    """Byte order of a classic pcap, its file header and its records."""
-    raw = path.read_bytes()
-    order = "<" if raw[0] in (0xD4, 0x4D) else ">"
-    records, at = [], 24
+def pcap(order: str, datagrams: list[bytes]) -> bytes:
+    """A classic pcap of sock_diag datagrams, each behind its LINKTYPE_NETLINK header."""
+    out = struct.pack(order + "IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 253)
+    for datagram in datagrams:
+        packet = struct.pack(">HH10xH", 4, 824, 4) + datagram
+        out += struct.pack(order + "IIII", 1, 2, len(packet), len(packet)) + packet
+    return out
+
+
+def pcapng_blocks(raw: bytes) -> list[bytes]:
+    """The blocks of a little-endian pcapng."""
+    found, at = [], 0
     while at < len(raw):
-        (length,) = struct.unpack_from(order + "I", raw, at + 8)
-        records.append(raw[at : at + PCAP_PACKET + length])
-        at += PCAP_PACKET + length
-    return order, raw[:24], records
+        (length,) = struct.unpack_from("<I", raw, at + 4)
+        found.append(raw[at : at + length])
+        at += length
+    return found
+
+
+def packet_of(block: bytes) -> bytes:
+    """The packet in an enhanced packet block, b"" in others."""
+    kind, length = struct.unpack_from("<I16xI", block)
+    return block[28 : 28 + length] if kind == ENHANCED_PACKET else b""
 
 
 def interesting(found: list[bytes], order: str) -> list[bytes]:
@@ -59,10 +74,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("captures", type=Path)
     captures = parser.parse_args().captures
-    big = messages((captures / "s390x-6.1" / "dump-v6.bin").read_bytes(), ">")
-    _, header, records = packets(captures / "7_0_3" / "7_0_3_ss_tcp_info.pcap")
-    diag = [r for r in records if len(r) > 32 and r[PCAP_PACKET + 14 : PCAP_PACKET + 16] == b"\0\4"]
-    little = [m for r in diag for m in messages(r[PCAP_PACKET + COOKED :], "<")]
+    guest, own = captures / "s390x-6.1", next((ROOT / "pcaps").glob("*-x86_64/*.pcapng"))
+    big = messages((guest / "dump-v6.bin").read_bytes(), ">")
+    blocks = pcapng_blocks(own.read_bytes())
+    little = [message for block in blocks for message in messages(packet_of(block)[COOKED:], "<")]
     short_big, short_little = interesting(big, ">"), interesting(little, "<")
     for target in ("chains", "messages", "decoder"):
         write(target, "big", b"\x03\x00" + b"".join(short_big))
@@ -77,11 +92,10 @@ def main() -> None:
     write("byte_order", "little", b"".join(short_little)[:600])
     write("dump_file", "big", b"".join(short_big))
     write("dump_file", "little-cut", b"".join(short_little)[:-10])
-    _, header_big, records_big = packets(captures / "s390x-6.1" / "nlmon-us.pcap")
-    end = next(r for r in records_big if len(r) == PCAP_PACKET + COOKED + 20)
-    write("capture_file", "big-pcap", header_big + records_big[0] + end)
-    write("capture_file", "pcap", header + min(diag, key=len) + min((r for r in diag if len(r) > 300), key=len))
-    write("capture_file", "pcapng-head", (captures / "s390x-6.1" / "nlmon.pcapng").read_bytes()[:400])
+    write("capture_file", "big-pcap", pcap(">", short_big))
+    write("capture_file", "pcap", pcap("<", [b"".join(short_little[:2]), *short_little[2:]]))
+    head, packets = blocks[:2], sorted((block for block in blocks if packet_of(block)), key=len)
+    write("capture_file", "pcapng", b"".join([*head, packets[len(packets) // 2], packets[0]])[:2500])
 
 
 if __name__ == "__main__":

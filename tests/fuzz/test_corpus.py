@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +59,23 @@ def test_a_broken_promise_is_kept_and_raised(tmp_path: Path, monkeypatch: pytest
         run.plain("payloads", 0.1)
     (kept,) = tmp_path.iterdir()
     assert kept.read_bytes() == corpus_of("payloads")[0].read_bytes()
+
+
+@pytest.mark.fuzz
+def test_the_command_says_what_it_ran(tmp_path: Path) -> None:
+    """`make fuzz` in small: a process for the target, its executions told, exit code 0, nothing left behind."""
+    command = [sys.executable, run.__file__, "--minutes", "0.02", "--target", "byte_order"]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^byte_order: [1-9][\d,]* executions in 1 s$", done.stdout, re.MULTILINE)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
+    unknown = subprocess.run([*command[:-1], "decodr"], capture_output=True, text=True, check=False)
+    assert unknown.returncode == 2
+    assert "decoder" in unknown.stderr

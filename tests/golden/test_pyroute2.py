@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.dumps import MANY, Plan
 from tests.encoder import Item, Layout, Row
 from tests.equality import rows_of
-from tests.strategies import MANY, Plan
 from xtcp.chunk import NATIVE
 from xtcp.decode.decoder import Decoder
 

@@ -7,8 +7,9 @@ from random import Random
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
+from tests.dumps import PORT, SEQ, Plan, soup
 from tests.equality import assert_all_agree, rows_by_template
-from tests.strategies import PORT, SEQ, Plan, damaged, orders, plans, seeds, soup
+from tests.strategies import damaged, orders, plans, seeds
 from xtcp.chunk import Chunk, Context
 from xtcp.schema.model import Order
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.dumps import SEQ, Plan
 from tests.encoder import Item, Layout, attribute, message
 from tests.equality import assert_all_agree, rows_of
-from tests.strategies import SEQ, Plan, orders
+from tests.strategies import orders
 from xtcp.batch import Batch
 from xtcp.chunk import SLACK, Chunk, Context
 from xtcp.decode.chains import walk_attributes, walk_messages

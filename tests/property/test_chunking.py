@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.dumps import Plan
 from tests.encoder import Item, Layout
 from tests.equality import assert_all_agree, rows_of
-from tests.strategies import Plan, orders, plans, seeds
+from tests.strategies import orders, plans, seeds
 from xtcp.batch import Tally
 from xtcp.decode.decoder import Decoder
 from xtcp.schema.model import Order

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.dumps import Plan
 from tests.encoder import Item, Layout, Row, Writer, encode, message, struct_columns, values
 from tests.equality import assert_all_agree
-from tests.strategies import UNKNOWN_NUMBERS, Plan, items, orders, seeds
+from tests.strategies import UNKNOWN_NUMBERS, items, orders, seeds
 from xtcp.chunk import Chunk, Context
 from xtcp.schema.inet_diag import ATTRIBUTES, IPPROTO_MPTCP
 from xtcp.schema.model import Attribute, Nest, Order, Struct

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from tests.dumps import MANY, Plan
 from tests.encoder import Item, Layout
 from tests.equality import assert_sound, rows_by_template, rows_of
-from tests.strategies import MANY, Plan, orders, plans
+from tests.strategies import orders, plans
 from xtcp.decode.decoder import Decoder
 from xtcp.schema.columns import BY_NAME, CONTEXT_NAMES
 from xtcp.schema.inet_diag import ATTRIBUTES

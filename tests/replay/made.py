@@ -105,12 +105,10 @@ def enhanced(
     return block(order, 6, head + packet + bytes(-len(packet) % 4))
 
 
-def dump(cookies: Iterable[int], **fields: int) -> list[bytes]:
+def dump(cookies: Iterable[int], *, family: int = 2, seq: int = SEQ, port: int = PORT) -> list[bytes]:
     """Request, one datagram with a row for each cookie, and DONE."""
-    rows = b"".join(row(c, **fields) for c in cookies)  # type: ignore[arg-type]
-    seq = {"seq": fields["seq"]} if "seq" in fields else {}
-    ends = {name: value for name, value in fields.items() if name in {"seq", "port"}}
-    return [request(family=fields.get("family", 2), **seq), rows, done(**ends)]
+    rows = b"".join(row(cookie, family=family, seq=seq, port=port) for cookie in cookies)
+    return [request(family=family, seq=seq), rows, done(seq=seq, port=port)]
 
 
 def saved(folder: Path, content: bytes, name: str = "made.pcap") -> str:

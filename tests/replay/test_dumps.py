@@ -108,8 +108,8 @@ def test_fault_43_any_interleaving(tmp_path: Path, seed: int, count: int) -> Non
     found = sockets(source)
     assert len(found) == 9 * count
     by_dump = defaultdict(list)
-    for number, cookie in found:
-        by_dump[number].append(cookie)
+    for dump_number, cookie in found:
+        by_dump[dump_number].append(cookie)
     assert sorted(cookies[0] // 1000 for cookies in by_dump.values()) == list(range(count))
     for cookies in by_dump.values():
         assert cookies == [cookies[0] + i for _ in range(3) for i in range(3)]
@@ -166,7 +166,7 @@ def test_replies_that_are_no_dump(tmp_path: Path) -> None:
 def test_an_error_ends_a_dump(tmp_path: Path) -> None:
     """NLMSG_ERROR with an errno reaches the tally; an acknowledgement ends nothing."""
     refused = message("<", struct.pack("<i", -2) + bytes(16), 2, 0, 7, PORT)
-    acknowledged = message("<", bytes(20), 2, 0x100 | 2, SEQ, PORT)
+    acknowledged = message("<", bytes(20), 2, 0x100, SEQ, PORT)
     tally = Tally()
     source = read(tmp_path, [request(seq=7), refused, request(), row(1), acknowledged, row(2), done()])
     assert sockets(source, tally) == [(2, 1), (2, 2)]
@@ -178,16 +178,25 @@ def test_an_error_ends_a_dump(tmp_path: Path) -> None:
 def test_fault_44_hosts_of_one_file_are_kept_apart(tmp_path: Path) -> None:
     """Merged captures with equal port ids and sequence numbers, one little-endian, one big-endian: by interface."""
     content = section() + interface() + interface()
-    mixed = [(0, "<", request()), (1, ">", request(order=">")), (0, "<", row(1)), (1, ">", row(7, order=">"))]
+    mixed = [(1, ">", request(order=">")), (0, "<", request()), (0, "<", row(1)), (1, ">", row(7, order=">"))]
     mixed += [(1, ">", done(order=">")), (0, "<", row(2)), (0, "<", done())]
     content += b"".join(enhanced(cooked(d), T0 // 1000 + i, number=n) for i, (n, _, d) in enumerate(mixed))
     source = CaptureFile(saved(tmp_path, content))
-    assert sockets(source) == [(1, 1), (1, 2), (2, 7)]
+    assert sockets(source) == [(2, 1), (2, 2), (1, 7)]
     assert [c.context.order for c in source.chunks()] == ["<", ">"]
+    assert source.notes == []
 
 
-def test_chunks_of_a_large_dump_follow_each_other(tmp_path: Path) -> None:
+def test_a_request_with_a_port_id_is_that_ports(tmp_path: Path) -> None:
+    """Programs that fill in their port id: another one's reply does not take their request."""
+    source = read(tmp_path, [request(port=9), row(1), done(), row(2, port=9), done(port=9)])
+    assert sockets(source) == [(2, 1), (1, 2)]
+    assert source.notes == [f"{NO_REQUEST} (dump 2)."]
+
+
+def test_chunks_of_a_large_dump_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Little more than 2 MiB each, all of one buffer, and the rows of a dump that ran beside it come behind."""
+    monkeypatch.setattr(dumps_module, "HELD", 4 << 20)
     datagram = b"".join(row(c) for c in range(1, 351))
     small = dump((9,), seq=5, port=6)
     source = read(tmp_path, [request(), *[datagram] * 50, small[0], small[1], *[datagram] * 150, small[2], done()])
@@ -199,6 +208,7 @@ def test_chunks_of_a_large_dump_follow_each_other(tmp_path: Path) -> None:
     assert numbers == [1, 1, 1, 2]
     assert len(buffers) == 1
     assert len(sockets(source)) == 350 * 200 + 1
+    assert source.notes == []
 
 
 def test_memory_is_bounded_by_what_is_held_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,6 +235,7 @@ def test_many_requests_do_not_pile_up(tmp_path: Path) -> None:
     last = len(asked) - 1
     source = read(tmp_path, [*asked, row(1, seq=last), done(seq=last)])
     assert sockets(source) == [(last + 1, 1)]
+    assert source.notes == [f"requests without a reply in the capture (dump 1, dump 2, dump 3 and {last - 3} more)."]
 
 
 def test_a_datagram_with_damage_inside(tmp_path: Path) -> None:

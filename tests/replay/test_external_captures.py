@@ -10,6 +10,7 @@ import pytest
 
 from xtcp.batch import Tally
 from xtcp.decode.decoder import Decoder
+from xtcp.schema.model import Order
 from xtcp.sources.dump_file import DumpFile
 from xtcp_replay.capture_file import CaptureFile
 
@@ -40,7 +41,7 @@ FILES = [
 ]
 
 
-def decoded(source: CaptureFile | DumpFile) -> tuple[Counter[int | None], Tally, set[tuple[str, str]]]:
+def decoded(source: CaptureFile | DumpFile) -> tuple[Counter[int | None], Tally, set[tuple[Order, str]]]:
     """Rows by dump, the tally, and (order, release) of all chunks."""
     rows: Counter[int | None] = Counter()
     tally = Tally()

@@ -118,7 +118,7 @@ def test_fault_41_a_header_that_cannot_be(tmp_path: Path, header: bytes) -> None
 
 
 def test_fault_42_other_families_and_other_sockets(tmp_path: Path) -> None:
-    """rtnetlink and generic netlink are counted; UNIX and UDP dumps are not taken for TCP's, with or without request."""
+    """rtnetlink and generic netlink are counted; UNIX and UDP dumps are not taken for TCP's, with a request or not."""
     unix = message("<", b"\x01" + bytes(90), 20, MULTI, 5, 9)
     content = pcap_header()
     for family in (0, 0, 16):

@@ -85,8 +85,10 @@ def test_we_read_scapys_pcapng(tmp_path: Path) -> None:
     """pcapng of scapy's writer."""
     path = str(tmp_path / "scapy.pcapng")
     writer = RawPcapNgWriter(path)
+    writer.linktype = 253
+    writer.write_header(None)
     for datagram in datagrams():
-        writer.write_packet(cooked(datagram), linktype=253, sec=5, usec=7)
+        writer.write_packet(cooked(datagram), sec=5, usec=7)
     writer.close()
     source = CaptureFile(path)
     assert len(sockets(source)) == 300

@@ -170,7 +170,13 @@ def test_a_full_disk_is_temporary(tmp_path: Path) -> None:
     capture = open_capture(str(link), hostname="h", netns="n")
     with pytest.raises(Temporary, match="incomplete"):
         capture.close()
-    with pytest.raises(Temporary), open_capture(str(link), hostname="h", netns="n") as capture:
+    with pytest.raises(Temporary):
+        write_much(str(link))
+
+
+def write_much(path: str) -> None:
+    """More than any buffer holds, so that a write meets the disk."""
+    with open_capture(path, hostname="h", netns="n") as capture:
         for _ in range(100):
             capture.write(bytes(30_000), T0)
 

@@ -62,6 +62,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         rows += batch.rows
     assert rows == 150_000
     assert len(buffers) == 1
+    cut = DumpFile(saved(tmp_path, block + b"\x01"))
+    assert len(sockets(cut)) == 50_000
+    assert f"byte {len(block):,}" in cut.damage[0]
 
 
 def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,17 @@ traceback, because that is what a report needs.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Final, NoReturn
+from pathlib import Path
+from typing import Any, Final, NoReturn
 
+from xtcp.cli.spelling import meant
 from xtcp.errors import ExitCode, UsageError, XtcpError
+from xtcp.sinks.text_file import TextFile
 
 EXIT_CODES: Final = """\
 exit codes:
@@ -25,39 +29,90 @@ exit codes:
                                       130  interrupted
 """
 
+_STDOUT, _STDERR = 1, 2
+
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are `UsageError`."""
+    """An ArgumentParser whose complaints are `UsageError`, and which says what a wrong option may have meant."""
 
     def error(self, message: str) -> NoReturn:
         """Raises instead of exiting."""
-        raise UsageError(f"{self.prog}: {message}", "", f"See: {self.prog} --help")
+        raise UsageError(message, "", f"See: {self.prog} --help")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Complains here of what is left over: the parser above does not know this command's options."""
+        parsed, left = super().parse_known_args(args, namespace)
+        if left:
+            name = left[0].partition("=")[0]
+            what = f"there is no option {name}" if name.startswith("-") else f"{name!r} is one argument too many"
+            raise UsageError(what, meant(name, self._option_string_actions), f"See: {self.prog} --help")
+        return parsed, left
 
 
 def run_command(make_parser: Callable[[], argparse.ArgumentParser], argv: Sequence[str]) -> int:
     """Parses `argv` and calls the chosen verb's `handler`, which returns an exit code."""
+    _prepare_streams()
+    top = make_parser()
     try:
-        top = make_parser()
-        args = top.parse_args(list(argv))
-        if args.verb is None:
-            top.print_help()
-            return ExitCode.USAGE
-        code: int = args.handler(args)
-        sys.stdout.flush()
-    except SystemExit as wish:  # argparse's way to end after --help and --version
-        return wish.code if isinstance(wish.code, int) else ExitCode.USAGE
+        code = _run(top, argv)
+        _flush()
     except BrokenPipeError:
-        # What is still buffered has no reader; a second flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _silence(_STDOUT)
         return ExitCode.OK
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        # Who reads may be what we were waiting for: what is still buffered is given up.
+        _silence(_STDOUT)
+        say("interrupted")
         return ExitCode.INTERRUPTED
     except XtcpError as error:
-        print(f"xtcp: {error}", file=sys.stderr)
-        return error.exit_code
+        say(f"{top.prog}: {error}")
+        code = error.exit_code
     except Exception:  # noqa: BLE001 - the last line of defence: an exit code and a report
-        traceback.print_exc()
-        print("xtcp: this is a fault of xtcp. Please report the lines above.", file=sys.stderr)
-        return ExitCode.INTERNAL
+        say(traceback.format_exc() + f"{top.prog}: this is a fault of xtcp. Please report the lines above.")
+        code = ExitCode.INTERNAL
+    else:
+        return code
+    try:
+        _flush()
+    except (OSError, XtcpError, KeyboardInterrupt):
+        _silence(_STDOUT)
     return code
+
+
+def _prepare_streams() -> None:
+    """Text is UTF-8 whatever the locale says; a standard error that is closed takes everything and keeps nothing."""
+    if sys.stderr is None:  # print() would turn to standard output
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        TextFile("-").flush()
+
+
+def _run(top: argparse.ArgumentParser, argv: Sequence[str]) -> int:
+    try:
+        args = top.parse_args(list(argv))
+    except SystemExit as wish:  # argparse's way to end after --help and --version
+        return wish.code if isinstance(wish.code, int) else ExitCode.USAGE
+    if args.verb is None:
+        top.print_help()
+        return ExitCode.USAGE
+    code: int = args.handler(args)
+    return code
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error; nothing where nobody reads it any more."""
+    try:
+        print(text, file=sys.stderr)
+    except OSError:
+        _silence(_STDERR)
+
+
+def _silence(descriptor: int) -> None:
+    """What is still buffered for `descriptor` goes nowhere, so that the flush at exit has nothing to complain of."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -7,9 +7,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from xtcp.errors import ExitCode
+from xtcp.sinks.text_file import TextFile
 
 if TYPE_CHECKING:
     from xtcp.poll.examination import Examination
+
+_EXAMPLES = """\
+examples:
+  xtcp doctor                                     what works here, and what privileges would add
+  xtcp doctor --json | jq .capabilities           the same for programs
+"""
 
 
 def add_parser(verbs: Any) -> None:
@@ -18,6 +25,8 @@ def add_parser(verbs: Any) -> None:
         "doctor",
         help="kernel, attributes, capabilities and limits of this host",
         description="Looks at this host: kernel, attributes it sends, what privileges would add, limits.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="the same as one JSON object")
@@ -29,7 +38,7 @@ def handle(args: argparse.Namespace) -> int:
     from xtcp.poll.examination import examine
 
     found = examine()
-    print(json.dumps(found.as_dict(), indent=1) if args.json else _text(found))
+    TextFile("-").write((json.dumps(found.as_dict(), indent=1) if args.json else _text(found)) + "\n")
     if found.error is not None:
         raise found.error
     return ExitCode.OK

@@ -9,13 +9,22 @@ from xtcp import __version__
 from xtcp.cli import columns, doctor, once
 from xtcp.cli.command import EXIT_CODES, Parser, run_command
 
+_EXAMPLES = """\
+examples:
+  xtcp once                                       the sockets of this host, as a table
+  xtcp once --format json -o sockets.jsonl        all that the kernel tells of each
+  xtcp doctor                                     what this host can and cannot do
+  xtcp COMMAND --help                             options and more examples
+
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line of `xtcp`."""
     top = Parser(
         prog="xtcp",
         description="Every TCP socket of this host: captured from the kernel's sock_diag, decoded, delivered.",
-        epilog=EXIT_CODES,
+        epilog=_EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

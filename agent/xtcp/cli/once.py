@@ -7,7 +7,16 @@ import json
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from xtcp.cli.output import Output, add_output_options, add_source_options, byte_order, say, selection, warn_of
+from xtcp.cli.command import say
+from xtcp.cli.output import (
+    Output,
+    add_output_options,
+    add_source_options,
+    byte_order,
+    distinct_files,
+    selection,
+    warn_of,
+)
 from xtcp.cli.selection import Selection, states
 from xtcp.errors import ExitCode, UsageError
 
@@ -15,6 +24,7 @@ if TYPE_CHECKING:
     from xtcp.poll.live import LivePoll
     from xtcp.sources import Tap
 
+_DEADLINE = 30.0
 _EXAMPLES = """\
 examples:
   xtcp once                                       the connections of this host, as a table
@@ -47,7 +57,7 @@ def add_parser(verbs: Any) -> None:
     )
     what.add_argument("--mptcp", action="store_true", help="MPTCP connections instead of TCP sockets")
     what.add_argument(
-        "--deadline", type=_seconds, default=30.0, metavar="SECONDS", help="give up after this long (default: 30)"
+        "--deadline", type=_seconds, metavar="SECONDS", help=f"give up after this long (default: {_DEADLINE:g})"
     )
     keep = parser.add_argument_group("captures")
     keep.add_argument(
@@ -65,9 +75,12 @@ def add_parser(verbs: Any) -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < 86_400:
-        raise argparse.ArgumentTypeError("must be more than 0 and less than a day")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0 and below 86400, a day")
     return value
 
 
@@ -75,8 +88,9 @@ def handle(args: argparse.Namespace) -> int:
     """Runs the verb; returns the exit code."""
     chosen = selection(args)
     mask = states(args.states)
+    distinct_files(("--from", args.source), ("-o", args.output), ("--record", args.record), ("--trailer", args.trailer))
     if args.source is not None:
-        _refuse(args, "--from", ("record", "mptcp", "trailer", "ipv4", "ipv6", "states"))
+        _refuse(args, "--from", ("record", "mptcp", "trailer", "deadline", "ipv4", "ipv6", "states"))
         return _from_file(args, chosen)
     _refuse(args, "a live poll", ("strict", "kernel_release", "byte_order"))
     return _live(args, chosen, mask)
@@ -104,7 +118,7 @@ def _live(args: argparse.Namespace, chosen: Selection, mask: int | None) -> int:
         states=ALL_STATES if mask is None else mask,
         ext=chosen.ext,
         protocol=IPPROTO_MPTCP if args.mptcp else IPPROTO_TCP,
-        limits=Limits(deadline_s=args.deadline),
+        limits=Limits(deadline_s=args.deadline or _DEADLINE),
     )
     decoded = None if chosen.decoded is None else chosen.decoded | NEEDED_COLUMNS
     with ExitStack() as stack:
@@ -148,7 +162,7 @@ def _finish(args: argparse.Namespace, chosen: Selection, poll: LivePoll) -> int:
     if args.trailer:
         from xtcp.sinks.text_file import TextFile
 
-        file = TextFile(args.trailer)
+        file = TextFile(args.trailer, "--trailer")
         file.write(json.dumps(trailer.as_dict()) + "\n")
         file.close()
     code = warn_of(poll.tally, [])
@@ -170,4 +184,4 @@ def _from_file(args: argparse.Namespace, chosen: Selection) -> int:
     from xtcp.sources.dump_file import DumpFile
 
     source = DumpFile(args.source, order=byte_order(args.byte_order), release=args.kernel_release)
-    return write_source(args, chosen, source)
+    return write_source(args, chosen, source, args.source)

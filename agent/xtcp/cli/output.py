@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from xtcp.cli.command import say
 from xtcp.cli.selection import Selection, select
 from xtcp.errors import ExitCode, UsageError
 from xtcp.schema.columns import ext_of
@@ -45,11 +47,34 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def add_source_options(group: argparse._ArgumentGroup) -> None:
     """What a file cannot say itself: `--kernel-release`, `--byte-order`; and `--strict`."""
-    group.add_argument("--kernel-release", metavar="RELEASE", default="", help="uname -r of the captured host")
+    group.add_argument(
+        "--kernel-release", metavar="RELEASE", type=_release, default="", help="uname -r of the captured host"
+    )
     group.add_argument(
         "--byte-order", choices=("little", "big"), help="its byte order (default: found from the messages)"
     )
     group.add_argument("--strict", action="store_true", help="write no row at all of a damaged file")
+
+
+def _release(text: str) -> str:
+    from xtcp.schema.layout import kernel_release
+
+    if text and kernel_release(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no kernel release; it is what uname -r prints, like 6.12.9")
+    return text
+
+
+def distinct_files(*named: tuple[str, str | None]) -> None:
+    """Raises `UsageError` where two of the options (name, path) name one file: one would destroy the other."""
+    seen: dict[Path, str] = {}
+    for option, path in named:
+        if path is None or path == "-" or (Path(path).exists() and not Path(path).is_file()):
+            continue
+        other = seen.setdefault(Path(path).resolve(), option)
+        if other != option:
+            raise UsageError(
+                f"{other} and {option} name the same file, {path}.", "One would overwrite the other.", "Name two files."
+            )
 
 
 def byte_order(name: str | None) -> Order | None:
@@ -110,11 +135,6 @@ class Output:
         if self._encoder is not None and self._file is not None:
             self._file.write(self._encoder.end())
             self._file.flush()
-
-
-def say(text: str) -> None:
-    """A line for people, on standard error."""
-    print(text, file=sys.stderr)
 
 
 def warn_of(tally: Tally, damage: list[str]) -> ExitCode:

@@ -39,6 +39,7 @@ class Assembly:
         self._rows = rows
         self._at = 0
         self._columns: dict[str, NDArray[np.generic]] = {}
+        self._blocks: dict[tuple[str, ...], NDArray[np.generic]] = {}
         self._runs: list[Run] = []
 
     def column(self, name: str) -> NDArray[np.generic]:
@@ -46,6 +47,16 @@ class Assembly:
         found = self._columns.get(name)
         if found is None:
             found = self._columns[name] = np.empty(self._rows, _DTYPES[name])
+        return found
+
+    def block(self, names: tuple[str, ...]) -> NDArray[np.generic] | None:
+        """The columns `names`, of one dtype, as the rows of one array (len(names), rows): what lies together in a
+        message is written together. None where one of them already has an array of its own.
+        """
+        found = self._blocks.get(names)
+        if found is None and self._columns.keys().isdisjoint(names):
+            found = self._blocks[names] = np.empty((len(names), self._rows), _DTYPES[names[0]])
+            self._columns.update(zip(names, found, strict=True))
         return found
 
     def run(
@@ -63,28 +74,22 @@ class Assembly:
 
     def finish(self) -> tuple[dict[str, NDArray[np.generic]], dict[str, NDArray[np.bool_]]]:
         """Columns in the order of the schema, and the presence of those that not all rows have."""
-        runs = self._runs
+        made, runs = self._columns, self._runs
+        partial = {name for run in runs for name in run.present}
+        partial.update(made.keys() - frozenset(made).intersection(*(run.names for run in runs)))
         valid: dict[str, NDArray[np.bool_]] = {}
-        if all(run.names is runs[0].names and not run.present for run in runs):
-            return {name: self._columns[name] for name in _DTYPES if name in self._columns}, valid
-        columns: dict[str, NDArray[np.generic]] = {}
-        shared: dict[tuple[int, ...], NDArray[np.bool_] | None] = {}
-        for name in _DTYPES:
-            column = self._columns.get(name)
-            if column is None:
-                continue
+        shared: dict[tuple[int, ...], NDArray[np.bool_]] = {}
+        for name in partial:
             key = tuple([id(run.present.get(name)) if name in run.names else 0 for run in runs])
             if key not in shared:
-                found = self._presence(name)
-                shared[key] = None if found.all() else found
+                shared[key] = self._presence(name)
             mask = shared[key]
-            if mask is None:
-                columns[name] = column
-            elif mask.any():
-                columns[name] = column
+            if not mask.any():
+                del made[name]
+            elif not mask.all():
                 valid[name] = mask
-                column[~mask] = b"" if column.dtype.kind in "SO" else 0
-        return columns, valid
+                made[name][~mask] = b"" if made[name].dtype.kind in "SO" else 0
+        return {name: made[name] for name in _DTYPES if name in made}, valid
 
     def _presence(self, name: str) -> NDArray[np.bool_]:
         mask = np.zeros(self._rows, np.bool_)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,7 +32,8 @@ from xtcp.schema.model import FLAG, TEXT, Attribute, Field, Nest, Order, Struct
 
 TEMPLATES_A_LENGTH: Final = 8
 TEMPLATES_IN_ALL: Final = 256
-SMALL_GROUP: Final = 64
+SMALL_GROUP: Final = 16
+LEARNED_A_CHUNK: Final = 32
 HEADERS_A_TEMPLATE: Final = 64
 
 
@@ -59,6 +61,9 @@ class Template:
     info_length: int | None = None
     dtype: np.dtype[np.void] = field(init=False)
     names: frozenset[str] = field(init=False)
+    groups: list[tuple[tuple[str, ...], str]] = field(init=False)
+    single: list[str] = field(init=False)
+    swapped: list[Member] = field(init=False)
 
     def add(self, base: int, member: Member) -> None:
         """A member of the struct at `base`."""
@@ -77,12 +82,39 @@ class Template:
         self.holders = {at: bits for at, bits in self.holders.items() if bits}
         bits = [m.column for members in self.holders.values() for m in members]
         self.names = frozenset([*(m.column for _, m in self.members), *bits, *(r[0] for r in self.raw), *self.fixed])
+        self.swapped = [m for _, m in self.members if m.swap]
+        entries = [(m.column, m.wire, base + m.offset) for base, m in self.members if m.swap]
+        entries += [(str(at), members[0].wire, at) for at, members in self.holders.items()]
+        self.groups, self.single = [], []
+        for neighbours in _neighbours([(base + m.offset, m) for base, m in self.members if not m.swap]):
+            at, first = neighbours[0]
+            names = tuple(m.column for _, m in neighbours)
+            if len(names) == 1:
+                self.single.append(first.column)
+                entries.append((first.column, first.wire, at))
+            else:
+                self.groups.append((names, names[0]))
+                entries.append((names[0], np.dtype((first.wire, (len(names),))), at))
         self.dtype = np.dtype({
-            "names": [m.column for _, m in self.members] + [str(at) for at in self.holders],
-            "formats": [m.wire for _, m in self.members] + [members[0].wire for members in self.holders.values()],
-            "offsets": [base + m.offset for base, m in self.members] + list(self.holders),
+            "names": [name for name, _, _ in entries],
+            "formats": [wire for _, wire, _ in entries],
+            "offsets": [at for _, _, at in entries],
             "itemsize": aligned(self.length),
         })  # fmt: skip
+
+
+def _neighbours(members: list[tuple[int, Member]]) -> Iterator[list[tuple[int, Member]]]:
+    """Members with their offsets in the message, those of one dtype that follow each other together: one copy each."""
+    group: list[tuple[int, Member]] = []
+    for at, member in members:
+        if group:
+            last_at, last = group[-1]
+            if member.wire != last.wire or at != last_at + last.wire.itemsize or member.wire.shape:
+                yield group
+                group = []
+        group.append((at, member))
+    if group:
+        yield group
 
 
 class Templates:
@@ -103,10 +135,12 @@ class Templates:
         self._wanted = wanted
         self._md5_keys = md5_keys
         self._by_length: dict[int, list[Template]] = {}
+        self._learned = 0
 
     def read(self, data: NDArray[np.uint8], rows: Messages, assembly: Assembly, tally: Tally) -> Messages:
         """Writes the rows that fit a template; returns those that fit none."""
         rest: list[NDArray[np.int64]] = []
+        self._learned = 0
         counts = np.bincount(rows.length)
         for length in np.flatnonzero(counts).tolist():
             offset = rows.offset if counts[length] == len(rows.offset) else rows.offset[rows.length == length]
@@ -127,8 +161,9 @@ class Templates:
     def _learn(self, data: NDArray[np.uint8], length: int, offset: NDArray[np.int64]) -> bool:
         """Makes a template of the first message at `offset`; False where that is not worth it or not possible."""
         known = self._by_length.get(length, [])
-        if len(offset) < SMALL_GROUP or len(known) >= TEMPLATES_A_LENGTH:
+        if len(offset) < SMALL_GROUP or len(known) >= TEMPLATES_A_LENGTH or self._learned >= LEARNED_A_CHUNK:
             return False
+        self._learned += 1
         first = int(offset[0])
         try:
             template = self._template(data[first : first + length].tobytes())
@@ -169,13 +204,25 @@ class Templates:
     ) -> None:
         rows = assembly.run(offset, template.names)
         fields = whole.view(template.dtype)
-        for _, member in template.members:
+        for names, key in template.groups:
+            block = assembly.block(names)
+            if block is None:
+                for number, name in enumerate(names):
+                    assembly.column(name)[rows] = fields[key][:, number]
+            else:
+                block[:, rows] = fields[key].T
+        for name in template.single:
+            assembly.column(name)[rows] = fields[name]
+        for member in template.swapped:
             assembly.column(member.column)[rows] = member.value(fields[member.column])
         for at, bits in template.holders.items():
-            holder = fields[str(at)]
+            holder = np.ascontiguousarray(fields[str(at)])
+            # Most bit fields say the same of all sockets of a layout.
             same = bool((holder == holder[0]).all())
+            first = int(holder[0])
             for member in bits:
-                assembly.column(member.column)[rows] = member.value(holder[:1] if same else holder)
+                bit_value = first >> member.shift & (member.mask or 0) if same else member.value(holder)
+                assembly.column(member.column)[rows] = bit_value
         for name, value in template.fixed.items():
             assembly.column(name)[rows] = value
         if template.raw:

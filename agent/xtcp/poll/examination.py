@@ -102,7 +102,7 @@ def _poll(found: Examination) -> None:
     found.poll["struct tcp_info"] = f"{lengths or 'none'} bytes sent, {known} known for this release"
     for attribute in ATTRIBUTES:
         count = sum(times for mask, times in masks.items() if mask >> attribute.number & 1)
-        state = f"seen in {count:,} sockets" if count else "not seen"
+        state = f"seen in {count:,} socket{'s' if count > 1 else ''}" if count else "not seen"
         needs = f", needs {attribute.needs}" if attribute.needs and not count else ""
         found.attributes[f"{attribute.number:2} {attribute.name}"] = state + needs
     for path, count in trailer.unknown.items():

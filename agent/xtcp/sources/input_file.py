@@ -60,6 +60,8 @@ def kind_of(head: bytes) -> str:
 def open_input(path: str) -> BinaryIO:
     """`path` for reading, or standard input for `-`. Raises `UsageError`, `PermissionMissing` or `Temporary`."""
     if path == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed.", "", "Name a file.")
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     try:
         return Path(path).open("rb")

@@ -1,0 +1,82 @@
+"""What was to be reached, and whether it was. The goals are ratios within one run, and limits of single processes.
+
+They are meant for 118,800 sockets and judged at the largest farm of a run; growth from the middle of two or three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tests.bench.cases import FLOOR, MANY, POLL, REPLAY
+from tests.bench.sample import Measured
+
+KIB: Final = 1024
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A goal in words, the figure with its unit, None where it was not measured, and whether the goal is met."""
+
+    goal: str
+    figure: float | None
+    unit: str
+    met: bool | None
+
+
+@dataclass(frozen=True)
+class Goal:
+    """`limit` is not to be passed, or where `least` is set must be reached."""
+
+    text: str
+    unit: str
+    limit: float
+    figure: Callable[[Measured], float | None]
+    least: bool = False
+
+    def judge(self, figure: float | None) -> Verdict:
+        """The verdict on a figure."""
+        if figure is None:
+            return Verdict(self.text, None, self.unit, None)
+        return Verdict(self.text, figure, self.unit, figure >= self.limit if self.least else figure <= self.limit)
+
+
+def _peak_mib(run: Measured) -> float | None:
+    peak = run.median("json", "peak_kib")
+    return None if peak is None else peak / KIB
+
+
+GOALS: Final = (
+    Goal("poll: CPU ≤ 1.1 × the floor", "×", 1.1, lambda run: run.ratio(POLL, FLOOR, "cpu")),
+    Goal("poll: wall ≤ 0.9 × the floor", "×", 0.9, lambda run: run.ratio(POLL, FLOOR, "wall")),
+    Goal("poll ≥ 4 × faster than ss", "×", 4, lambda run: run.ratio("ss", POLL, "wall"), least=True),
+    Goal("poll ≥ 100 × faster than pyroute2", "×", 100, lambda run: run.ratio("pyroute2", POLL, "wall"), least=True),
+    Goal("replay ≥ 15 × faster than tshark", "×", 15, lambda run: run.ratio("tshark", REPLAY, "wall"), least=True),
+    Goal("json to a file ≤ 2 s", "s", 2, lambda run: run.median("json", "wall")),
+    Goal("json: peak RSS ≤ 96 MiB", "MiB", 96, _peak_mib),
+    Goal("xtcp --help ≤ 0.15 s", "s", 0.15, lambda run: run.median("help", "wall")),
+)
+GROWTH: Final = Goal("json: RSS grows ≤ 50 bytes a socket", "bytes", 50, lambda run: None)
+
+
+def growth(runs: Sequence[Measured]) -> float | None:
+    """Bytes of peak RSS that `xtcp once --format json` takes for each socket more, from about `MANY` to the most.
+
+    The smaller farm is the one nearest to `MANY`; None where there is only one farm.
+    """
+    largest = max(runs, key=lambda run: run.expected)
+    smaller = [run for run in runs if run.expected < largest.expected]
+    if not smaller:
+        return None
+    start = min(smaller, key=lambda run: abs(run.expected - MANY))
+    most, least = largest.median("json", "peak_kib"), start.median("json", "peak_kib")
+    if most is None or least is None:
+        return None
+    return (most - least) * KIB / (largest.expected - start.expected)
+
+
+def judge(runs: Sequence[Measured]) -> list[Verdict]:
+    """All goals, at the largest farm."""
+    largest = max(runs, key=lambda run: run.expected)
+    return [goal.judge(goal.figure(largest)) for goal in GOALS] + [GROWTH.judge(growth(runs))]

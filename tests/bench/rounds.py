@@ -1,0 +1,108 @@
+"""Rounds: every case once in each, in turn, on a farm of sockets in a network namespace of its own.
+
+Every other round goes through the cases backwards, so that none always stands behind the same one. A case that does
+not give every socket of the farm ends the run: its time would say nothing. Needs root.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, Self
+
+from tests.bench import programs
+from tests.bench.cases import BY_NAME, MANY, Case
+from tests.bench.programs import Failed, TooSlow
+from tests.bench.sample import Measured, Sample
+from tests.sockets.farm import Farm
+from tests.sockets.netns import inside
+
+LONGEST_S: Final = 4 * 3600.0
+
+
+class Worker:
+    """The process of the cases that run inside one, as a context manager. Raises `Failed` when it ends early."""
+
+    def __init__(self, pcap: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.worker", str(pcap)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=programs.environment(),
+            cwd=programs.ROOT,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._answer()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def measure(self, case: str) -> Sample:
+        """One run of a case."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(case + "\n")
+        self._process.stdin.flush()
+        return Sample.of(json.loads(self._answer()))
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise Failed("the process of the decoding cases ended; its traceback is on standard error")
+        return line
+
+
+def on_farm(sockets: int, rounds: int, names: Iterable[str]) -> Measured:
+    """Opens the farm, measures, closes it. Raises as `Farm`, and `Failed`."""
+    missing = {name: why for name, why in programs.not_here().items() if name in set(names)}
+    cases = [BY_NAME[name] for name in names if name not in missing]
+    _say(f"{sockets:,} sockets: opening")
+    with Farm(sockets) as farm:
+        expected = 2 * farm.connections + farm.listeners
+        samples = inside(farm.ns, _rounds, cases, rounds, expected, missing, timeout=LONGEST_S)
+    return Measured(sockets, expected, samples[0], samples[1])
+
+
+def _rounds(
+    cases: list[Case], rounds: int, expected: int, missing: dict[str, str]
+) -> tuple[dict[str, list[Sample | None]], dict[str, str]]:
+    """In the namespace: samples by case, and why cases are missing."""
+    samples: dict[str, list[Sample | None]] = {case.name: [] for case in cases}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xtcp-bench-")))
+        pcap = folder / "farm.pcap"
+        programs.record(pcap)
+        outside = programs.programs(folder, pcap)
+        worker = stack.enter_context(Worker(pcap))
+        for number in range(rounds):
+            _say(f"{expected:,} sockets: round {number + 1} of {rounds}")
+            for case in reversed(cases) if number % 2 else cases:
+                if case.name in missing or _had_enough(case, number, expected):
+                    samples[case.name].append(None)
+                    continue
+                try:
+                    sample = worker.measure(case.name) if case.inside else programs.measure(outside[case.name])
+                except TooSlow as error:
+                    missing[case.name] = str(error)
+                    samples[case.name].append(None)
+                    continue
+                if sample.rows not in (None, expected):
+                    raise Failed(f"{case.title}: {sample.rows:,} of {expected:,} sockets")
+                samples[case.name].append(sample)
+    return samples, missing
+
+
+def _had_enough(case: Case, number: int, expected: int) -> bool:
+    return case.most_rounds is not None and number >= case.most_rounds and expected > MANY
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,105 @@
+"""The cases that run inside one process: what the kernel's dump costs, and what we add to it.
+
+Started in the farm's network namespace as `python -m tests.bench.worker PCAP`. In: names of cases on standard input,
+one a line. Out: a line of JSON for each, a `Sample`. Before the first, every case has run once: arenas are there,
+their pages touched, and a dump is kept for `decode`. Nothing is counted between one answer and the next question.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+
+from tests.bench.cases import FLOOR, POLL, REPLAY
+from tests.bench.sample import Sample
+from xtcp.chunk import Chunk
+from xtcp.decode.decoder import Decoder
+from xtcp.netlink.numbers import NETLINK_SOCK_DIAG, NLMSG_DONE, NLMSG_ERROR
+from xtcp.netlink.request import Request
+from xtcp.poll.live import LivePoll, Wanted, this_host
+from xtcp.sources.live import LiveDump
+from xtcp_replay.capture_file import CaptureFile
+
+ONE_PASS = Request(0)
+TWO_DUMPS = (Request(socket.AF_INET), Request(socket.AF_INET6))
+
+_BUFFER = bytearray(1 << 16)
+_TYPE = struct.Struct("=H")
+
+
+def thrown_away(*requests: Request) -> None:
+    """The dumps received into one buffer again and again: the least that anyone can do."""
+    for request in requests:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as diag:
+            diag.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            diag.send(request.message(seq=1))
+            kind = 0
+            while kind not in (NLMSG_DONE, NLMSG_ERROR):
+                diag.recv_into(_BUFFER)
+                (kind,) = _TYPE.unpack_from(_BUFFER, 4)
+        if kind == NLMSG_ERROR:
+            raise RuntimeError(f"the kernel refuses a {request}")
+
+
+def poll(*, overlap: bool, templates: bool = True) -> int:
+    """One poll by the one-pass request, all attributes to columns; returns the rows."""
+    live = LivePoll(Wanted(families=(0,)), Decoder(templates=templates), make_dump=partial(LiveDump, overlap=overlap))
+    rows = sum(batch.rows for batch in live)
+    if live.error is not None:
+        raise live.error
+    return rows
+
+
+def decoded(chunks: Iterable[Chunk]) -> int:
+    """All attributes of the chunks to columns; returns the rows."""
+    decoder = Decoder()
+    return sum(decoder.decode(chunk).rows for chunk in chunks)
+
+
+def kept_dump() -> list[Chunk]:
+    """A dump by the one-pass request, kept in memory."""
+    dump = LiveDump(ONE_PASS, this_host())
+    return [
+        replace(chunk, data=chunk.data.copy(), starts=chunk.starts.copy(), ends=chunk.ends.copy())
+        for chunk in dump.chunks()
+    ]
+
+
+def cases(pcap: str) -> dict[str, Callable[[], int | None]]:
+    """By name what is measured; each returns the rows it gave, None where it cannot know."""
+    return {
+        FLOOR: partial(thrown_away, *TWO_DUMPS),
+        "one-pass": partial(thrown_away, ONE_PASS),
+        POLL: partial(poll, overlap=True),
+        "poll-serial": partial(poll, overlap=False),
+        "poll-lockstep": partial(poll, overlap=True, templates=False),
+        "decode": partial(decoded, kept_dump()),
+        REPLAY: lambda: decoded(CaptureFile(pcap).chunks()),
+    }
+
+
+def measure(case: Callable[[], int | None]) -> Sample:
+    """One run of a case; the CPU time is that of all threads."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    rows = case()
+    return Sample(time.perf_counter() - wall, time.process_time() - cpu, rows=rows)
+
+
+def main(pcap: str) -> None:
+    """Answers until standard input ends."""
+    known = cases(pcap)
+    for case in known.values():
+        case()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(measure(known[line.strip()]).as_dict()), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
