@@ -106,8 +106,9 @@ class KernelRefused(XtcpError):
 
     def __init__(self, request: str, code: int, text: str = "") -> None:
         kind, why, to_do = _REFUSALS.get(code, (XtcpError, "", ""))
-        name = errno.errorcode.get(code, str(code))
+        name = errno.errorcode.get(code)
+        meaning = f"{name} ({os.strerror(code)})" if name else f"errno {code}"
         said = f": {text}" if text else ""
-        super().__init__(f"{request}: the kernel says {name} ({os.strerror(code)}){said}.", why, to_do)
+        super().__init__(f"{request}: the kernel says {meaning}{said}.", why, to_do)
         self.exit_code = kind.exit_code
         self.errno = code

@@ -80,7 +80,7 @@ class _Dump:
 class _Reply(NamedTuple):
     """What one datagram of replies says of its dump.
 
-    `ends`: a NLMSG_DONE, an error, or a row that is no part of a dump. `family` is that of the first row, if any.
+    `ends`: a NLMSG_DONE or an error is in it. `family` is that of the first row, if any.
     """
 
     ends: bool
@@ -200,7 +200,7 @@ class Dumps:
             self._incomplete(dump)
             del self._open[key]
             dump = None
-        # Anything that comes alone, such as an acknowledgement, is over with its datagram.
+        # What is no part of a dump, one socket's row or an acknowledgement, is over with its datagram.
         ends = said.ends or (dump is None and not said.multi)
         if dump is None:
             dump = self._begin(packet, order, seq, port, said)
@@ -311,7 +311,7 @@ def _fits(request: _Request, interface: Interface, seq: int, port: int) -> bool:
 def _read_reply(netlink: bytes, order: Order) -> _Reply:
     """Looks at each message's header, and at the first row's family."""
     read = struct.Struct(order + "IHH").unpack_from
-    ends = any_multi = False
+    ends = multi = False
     family: int | None = None
     at = count = 0
     while at + NLMSG_HDRLEN <= len(netlink):
@@ -319,16 +319,13 @@ def _read_reply(netlink: bytes, order: Order) -> _Reply:
         if not NLMSG_HDRLEN <= length <= LONGEST_MESSAGE:
             break
         count += 1
-        multi = bool(flags & NLM_F_MULTI)
-        any_multi |= multi
+        multi |= bool(flags & NLM_F_MULTI)
         if kind == NLMSG_DONE:
             ends = True
         elif kind == NLMSG_ERROR:
             # An error of 0 is an acknowledgement, which ends nothing.
             ends |= netlink[at + NLMSG_HDRLEN : at + NLMSG_HDRLEN + 4] != bytes(4)
-        elif kind in _ROWS:
-            ends |= not multi
-            if family is None and at + NLMSG_HDRLEN < len(netlink):
-                family = netlink[at + NLMSG_HDRLEN]
+        elif family is None and kind in _ROWS and at + NLMSG_HDRLEN < len(netlink):
+            family = netlink[at + NLMSG_HDRLEN]
         at += aligned(length)
-    return _Reply(ends, any_multi, family, count)
+    return _Reply(ends, multi, family, count)

@@ -2,7 +2,7 @@
 
 Each writes to a file, as someone would who keeps the result; what it wrote is counted afterwards, so that no case is
 quick by leaving sockets out. Whoever calls this must be a small process: a child's peak of memory begins with that of
-the process that started it.
+the process that started it, so a smaller one cannot be told.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -111,7 +112,9 @@ def _run(argv: tuple[str, ...], written: Path, timeout: float) -> Sample:
     if process.returncode:
         said = errors.read_text(errors="replace").strip()
         raise Failed(f"{' '.join(argv)} ended with {process.returncode}: {said}")
-    return Sample(wall, usage.ru_utime + usage.ru_stime, peak_kib=usage.ru_maxrss)
+    inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = usage.ru_maxrss if usage.ru_maxrss > inherited else None
+    return Sample(wall, usage.ru_utime + usage.ru_stime, peak_kib=peak)
 
 
 def count_lines(path: Path) -> int:

@@ -67,15 +67,21 @@ def on_farm(sockets: int, rounds: int, names: Iterable[str]) -> Measured:
     _say(f"{sockets:,} sockets: opening")
     with Farm(sockets) as farm:
         expected = 2 * farm.connections + farm.listeners
-        samples = inside(farm.ns, _rounds, cases, rounds, expected, missing, timeout=LONGEST_S)
-    return Measured(sockets, expected, samples[0], samples[1])
+        times = {case.name: _times(case, rounds, sockets) for case in cases}
+        samples, missing = inside(farm.ns, _rounds, times, rounds, expected, missing, timeout=LONGEST_S)
+    return Measured(sockets, expected, samples, missing)
+
+
+def _times(case: Case, rounds: int, sockets: int) -> int:
+    """In how many of the rounds a case takes part."""
+    return rounds if case.most_rounds is None or sockets <= MANY else min(rounds, case.most_rounds)
 
 
 def _rounds(
-    cases: list[Case], rounds: int, expected: int, missing: dict[str, str]
+    times: dict[str, int], rounds: int, expected: int, missing: dict[str, str]
 ) -> tuple[dict[str, list[Sample | None]], dict[str, str]]:
     """In the namespace: samples by case, and why cases are missing."""
-    samples: dict[str, list[Sample | None]] = {case.name: [] for case in cases}
+    samples: dict[str, list[Sample | None]] = {name: [] for name in times}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xtcp-bench-")))
         pcap = folder / "farm.pcap"
@@ -84,24 +90,17 @@ def _rounds(
         worker = stack.enter_context(Worker(pcap))
         for number in range(rounds):
             _say(f"{expected:,} sockets: round {number + 1} of {rounds}")
-            for case in reversed(cases) if number % 2 else cases:
-                if case.name in missing or _had_enough(case, number, expected):
-                    samples[case.name].append(None)
-                    continue
-                try:
-                    sample = worker.measure(case.name) if case.inside else programs.measure(outside[case.name])
-                except TooSlow as error:
-                    missing[case.name] = str(error)
-                    samples[case.name].append(None)
-                    continue
-                if sample.rows not in (None, expected):
-                    raise Failed(f"{case.title}: {sample.rows:,} of {expected:,} sockets")
-                samples[case.name].append(sample)
+            for name in reversed(times) if number % 2 else times:
+                sample = None
+                if number < times[name] and name not in missing:
+                    try:
+                        sample = worker.measure(name) if BY_NAME[name].inside else programs.measure(outside[name])
+                    except TooSlow as error:
+                        missing[name] = str(error)
+                if sample is not None and sample.rows not in (None, expected):
+                    raise Failed(f"{BY_NAME[name].title}: {sample.rows:,} of {expected:,} sockets")
+                samples[name].append(sample)
     return samples, missing
-
-
-def _had_enough(case: Case, number: int, expected: int) -> bool:
-    return case.most_rounds is not None and number >= case.most_rounds and expected > MANY
 
 
 def _say(text: str) -> None:

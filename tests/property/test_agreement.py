@@ -13,7 +13,7 @@ from tests.strategies import damaged, orders, plans, seeds
 from xtcp.chunk import Chunk, Context
 from xtcp.schema.model import Order
 
-MANY_EXAMPLES = settings.default.max_examples * 4  # type: ignore[union-attr]
+MANY_EXAMPLES = settings.default.max_examples * 3  # type: ignore[union-attr]
 
 
 @given(plan=plans(), order=orders)

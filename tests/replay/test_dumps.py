@@ -229,6 +229,15 @@ def test_memory_is_bounded_by_what_is_held_back(tmp_path: Path, monkeypatch: pyt
     assert any(INCOMPLETE in note and "dump 1" in note for note in source.notes)
 
 
+def test_what_was_given_is_not_counted_as_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred dumps one after the other leave room for two at once."""
+    monkeypatch.setattr(dumps_module, "HELD", 16 << 10)
+    both = [request(seq=5), request(seq=6), row(1, seq=5), row(2, seq=6), done(seq=6), done(seq=5)]
+    source = read(tmp_path, [*(dump((7,)) * 100), *both])
+    assert len(sockets(source)) == 102
+    assert source.notes == []
+
+
 def test_many_requests_do_not_pile_up(tmp_path: Path) -> None:
     """Requests wait for a reply up to a number; a reply finds the ones that are still there."""
     asked = [request(seq=s) for s in range(3 * dumps_module.WAITING_REQUESTS)]

@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -100,12 +100,12 @@ class LivePoll:
             request = Request(family, self._wanted.states, self._wanted.ext, self._wanted.protocol)
             for _ in range(1 + INTERRUPTED_AGAIN):
                 dump = self._make_dump(
-                    request, self._context, limits=self._wanted.limits, tap=self._tap, slot=self._progress.slot
+                    request, self._context, limits=self._remaining(), tap=self._tap, slot=self._progress.slot
                 )
                 tally = Tally()
                 yield from self._rows(dump, tally, unique)
                 self._close(dump, tally)
-                if not tally.interrupted or self._late():
+                if not tally.interrupted or self._remaining().deadline_s <= 0:
                     break
         yield from unique.end()
         self.next_slot = self._progress.slot
@@ -117,12 +117,17 @@ class LivePoll:
                 batch = self._decoder.decode(chunk)
                 tally.add(batch.tally)
                 yield from unique.add(batch)
+                # The reader knows an end only where the kernel puts it; decode sees it anywhere.
+                if tally.done is not None or tally.errors:
+                    break
         except KernelRefused as error:
             self._progress.flags.add("error")
             self._progress.errors.append(error)
 
-    def _late(self) -> bool:
-        return (time.monotonic_ns() - self._started[1]) / 1e9 > self._wanted.limits.deadline_s
+    def _remaining(self) -> Limits:
+        """The limits of the next dump: the deadline is the poll's."""
+        limits = self._wanted.limits
+        return replace(limits, deadline_s=limits.deadline_s - (time.monotonic_ns() - self._started[1]) / 1e9)
 
     def _close(self, dump: LiveDump, tally: Tally) -> None:
         """Judges a finished dump: what ended it, and whether that was its proper end."""

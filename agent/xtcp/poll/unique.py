@@ -60,7 +60,7 @@ class SeenCookies:
         if len(self._bitmap):
             low, high = min(low, self._base), max(high, old_end)
         if high - low > BITMAP_SPAN:
-            self._set = set((np.flatnonzero(self._bitmap) + self._base).tolist())
+            self._set = set((np.flatnonzero(self._bitmap).astype(np.uint64) + np.uint64(self._base)).tolist())
             self._bitmap = None
             return None
         base = max(0, low - _ROOM)

@@ -15,8 +15,8 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -100,12 +100,14 @@ class LiveDump:
             diag.send(message)
             context = replace(self.context, timestamp_ns=self.report.started_ns)
             received = self._overlapped(diag) if self._overlap else self._serial(diag)
-            for arena, datagrams in received:
-                if self._tap is not None:
-                    now = time.time_ns()
-                    for start, end in zip(datagrams.starts.tolist(), datagrams.ends.tolist(), strict=True):
-                        self._tap.write(arena.data[start:end].data, now)
-                yield Chunk(arena.data, datagrams.starts, datagrams.ends, context, self.seq, diag.port)
+            # Closed before the socket: else the reader could receive from whatever gets the descriptor's number next.
+            with closing(received):
+                for arena, datagrams in received:
+                    if self._tap is not None:
+                        now = time.time_ns()
+                        for start, end in zip(datagrams.starts.tolist(), datagrams.ends.tolist(), strict=True):
+                            self._tap.write(arena.data[start:end].data, now)
+                    yield Chunk(arena.data, datagrams.starts, datagrams.ends, context, self.seq, diag.port)
         finally:
             diag.close()
 
@@ -136,7 +138,7 @@ class LiveDump:
                 return received
         return None
 
-    def _serial(self, diag: DiagSocket) -> Iterator[tuple[Arena, Received]]:
+    def _serial(self, diag: DiagSocket) -> Generator[tuple[Arena, Received], None, None]:
         with _arenas(self._slot, 1) as (arena,):
             while not self.report.ended:
                 received = self._fill(diag, arena, lambda: False)
@@ -144,7 +146,7 @@ class LiveDump:
                     return
                 yield arena, received
 
-    def _overlapped(self, diag: DiagSocket) -> Iterator[tuple[Arena, Received]]:
+    def _overlapped(self, diag: DiagSocket) -> Generator[tuple[Arena, Received], None, None]:
         free: queue.SimpleQueue[Arena | None] = queue.SimpleQueue()
         full: queue.SimpleQueue[tuple[Arena, Received] | BaseException | None] = queue.SimpleQueue()
         stopped = threading.Event()
@@ -164,8 +166,8 @@ class LiveDump:
             for arena in arenas:
                 free.put(arena)
             reader = threading.Thread(target=read, name="xtcp-reader", daemon=True)
-            reader.start()
             try:
+                reader.start()
                 while (item := full.get()) is not None:
                     if isinstance(item, BaseException):
                         raise item
@@ -174,17 +176,19 @@ class LiveDump:
             finally:
                 stopped.set()
                 free.put(None)
-                reader.join()
+                if reader.ident is not None:
+                    reader.join()
 
 
 def _ends_dump(data: NDArray[np.uint8], received: Received, seq: int) -> bool:
-    """Whether a datagram begins with our DONE or ERROR, or ends with a DONE behind rows."""
+    """Whether a datagram begins with our DONE or ERROR, or ends with a DONE behind rows; an ERROR of 0 is no end."""
     halves, words = data.view(np.uint16), data.view(np.uint32)
     starts, ends = received.starts, received.ends
     whole = ends - starts >= DONE_LEN
     starts, ends = starts[whole], ends[whole]
     kind = halves[(starts >> 1) + 2]
-    first = ((kind == NLMSG_DONE) | (kind == NLMSG_ERROR)) & (words[(starts >> 2) + 2] == seq)
+    failed = (kind == NLMSG_ERROR) & (words[(starts >> 2) + 4] != 0)
+    first = ((kind == NLMSG_DONE) | failed) & (words[(starts >> 2) + 2] == seq)
     last = ends - DONE_LEN
     behind = (words[last >> 2] == DONE_LEN) & (halves[(last >> 1) + 2] == NLMSG_DONE) & (words[(last >> 2) + 2] == seq)
     return bool((first | (behind & (ends & 3 == 0))).any())
