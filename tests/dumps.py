@@ -8,11 +8,12 @@ from random import Random
 
 from tests.encoder import Layout, Row, Writer, encode, message, values
 from xtcp.chunk import Chunk, Context
+from xtcp.decode.templates import SMALL_GROUP
 from xtcp.schema.inet_diag import IPPROTO_TCP
 from xtcp.schema.model import Order
 
 # As many rows of one layout as a template is made for.
-MANY = 64
+MANY = SMALL_GROUP
 SEQ, PORT = 0x5EED_0001, 4711
 
 

@@ -35,13 +35,15 @@ HOW_TO_CAPTURE: Final = (
 
 @dataclass(frozen=True)
 class Interface:
-    """`number` counts the interfaces of a file over all its sections. `offset_s` is added to packet times.
+    """`number` counts the interfaces of a file over all its sections. Packet times are in `ticks_per_s`, `offset_s`
+    is added to them.
 
     `release` is the `uname -r` of the host (empty: not told), `hostname` and `netns` None where not told.
     """
 
     number: int
     link_type: int
+    ticks_per_s: int = 1_000_000
     offset_s: int = 0
     release: str = ""
     hostname: str | None = None

@@ -51,12 +51,11 @@ def read_packets(file: BinaryIO, name: str, damage: Findings, notes: Findings) -
 
 def _pcap(stream: PcapStream, damage: Findings) -> Iterator[Packet]:
     reader = _scapy("RawPcapReader", stream)
-    unit = 1 if stream.nanoseconds else 1_000
-    while (packet := _next(reader)) is not None:
+    unit = 1_000_000_000 // stream.interface.ticks_per_s
+    while (packet := _next(reader, stream, damage)) is not None:
         data, meta = packet
         time_ns = meta.sec * 1_000_000_000 + meta.usec * unit
         yield Packet(data, meta.wirelen, time_ns, stream.interface, stream.offset, stream.cut)
-    _insist(stream, damage)
 
 
 def _pcapng(stream: PcapngStream, name: str, damage: Findings, notes: Findings) -> Iterator[Packet]:
@@ -64,7 +63,7 @@ def _pcapng(stream: PcapngStream, name: str, damage: Findings, notes: Findings) 
     while stream.next_section():
         sections += 1
         reader = _scapy("RawPcapNgReader", stream)
-        while (packet := _next(reader)) is not None:
+        while (packet := _next(reader, stream, damage)) is not None:
             data, meta = packet
             interface = stream.interface
             if interface.link_type != LINKTYPE_NETLINK:
@@ -73,9 +72,8 @@ def _pcapng(stream: PcapngStream, name: str, damage: Findings, notes: Findings) 
             time_ns = None
             if stream.timed:
                 ticks = meta.tshigh << 32 | meta.tslow
-                time_ns = ticks * 1_000_000_000 // meta.tsresol + interface.offset_s * 1_000_000_000
+                time_ns = ticks * 1_000_000_000 // interface.ticks_per_s + interface.offset_s * 1_000_000_000
             yield Packet(data, meta.wirelen, time_ns, interface, stream.offset, stream.cut)
-        _insist(stream, damage)
     if not sections:
         raise DamagedInput(
             f"{name} is a pcapng whose first section header is cut or damaged.",
@@ -95,19 +93,19 @@ def _scapy(reader: str, stream: PcapStream | PcapngStream) -> Any:
     return getattr(scapy.utils, reader)(stream)
 
 
-def _next(reader: Any) -> tuple[bytes, Any] | None:
-    """The next packet and its metadata; iterating the reader would cut packets at 64 KiB."""
+def _next(reader: Any, stream: PcapStream | PcapngStream, damage: Findings) -> tuple[bytes, Any] | None:
+    """The next packet and its metadata; what scapy hides although the stream has given it goes to `damage`."""
     try:
+        # Iterating the reader would cut packets at 64 KiB.
         packet: tuple[bytes, Any] = reader._read_packet(size=LONGEST_PACKET)  # noqa: SLF001
     except EOFError:
+        if not stream.ended:
+            damage.add("scapy stopped reading; nothing behind it is read", at_byte(stream.offset))
         return None
+    missing = stream.captured - len(packet[0])
+    if missing:
+        damage.add("scapy gave less of a packet than the file has", at_byte(stream.offset), missing=missing)
     return packet
-
-
-def _insist(stream: PcapStream | PcapngStream, damage: Findings) -> None:
-    """A reader that ended before its stream has hidden something."""
-    if not stream.ended:
-        damage.add("scapy stopped reading; nothing behind it is read", at_byte(stream.offset))
 
 
 def _not_a_capture(name: str, kind: str, head: bytes) -> DamagedInput:

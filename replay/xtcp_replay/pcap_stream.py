@@ -26,7 +26,7 @@ _RECORD_HEADER: Final = 16
 
 class PcapStream:
     """For a reader: `read`. For us: `interface`, `nanoseconds`, and of the last record given `offset`, where it begins,
-    and `cut`, whether the file ends in it.
+    `cut`, whether the file ends in it, and `captured`, the bytes of its packet.
 
     Raises `DamagedInput` where the file header is cut, of another version, or of another link type.
     """
@@ -54,9 +54,10 @@ class PcapStream:
         link_type = struct.unpack_from(self._order + "I", header, 20)[0] & 0xFFFF
         if link_type != LINKTYPE_NETLINK:
             raise wrong_link_type(name, link_type)
-        self.interface = Interface(0, link_type)
+        self.interface = Interface(0, link_type, 1_000_000_000 if self.nanoseconds else 1_000_000)
         self.offset = 0
         self.cut = False
+        self.captured = 0
         self.ended = False
         self._record = header
         self._given = 0
@@ -93,6 +94,7 @@ class PcapStream:
             self.cut = True
             header = struct.pack(self._order + "IIII", seconds, fraction, len(body), wirelen)
         self._record = header + body
+        self.captured = len(body)
         return True
 
     def _stop(self, what: str, missing: int = 0) -> bool:

@@ -5,7 +5,7 @@
 2. Given on are section headers, interface descriptions and packets, these all as enhanced packet blocks without
    options; other blocks are passed over. Blocks whose lengths are impossible end the file, packets that contradict
    their block or name an interface that is not there are left out; both are told to `findings`.
-3. What scapy does not keep is read here: kernel release and host of the section, name and time offset of interfaces.
+3. What scapy does not keep is read here: kernel release and host of the section, name and clock of interfaces.
 
 Format: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng
 """
@@ -23,6 +23,7 @@ from xtcp.sinks.capture_file import (
     ENHANCED_PACKET,
     HOST_COMMENT,
     IF_NAME,
+    IF_TSRESOL,
     INTERFACE_DESCRIPTION,
     OPT_COMMENT,
     SECTION_HEADER,
@@ -54,7 +55,7 @@ class _Section:
 
 class PcapngStream:
     """For a reader: `read`. For us: `next_section` before each reader; of the last packet given `interface`, `offset`,
-    `timed` (whether it has a time) and `cut` (whether the file ends in it); `ended` once a reader has been given all
+    `timed` (whether it has a time), `cut` (whether the file ends in it) and `captured` (its bytes); `ended` once a reader has been given all
     of its section; `link_types` of all interfaces so far.
     """
 
@@ -72,6 +73,7 @@ class PcapngStream:
         self.offset = 0
         self.timed = True
         self.cut = False
+        self.captured = 0
         self.ended = False
 
     def next_section(self) -> bool:
@@ -180,11 +182,13 @@ class PcapngStream:
         order = self._section.order
         link_type, snaplen = struct.unpack_from(order + "HxxI", body)
         options = dict(_options(order, body[8:]))
+        resolution = options.get(IF_TSRESOL, b"\x06")[0:1] or b"\x06"
         offset = options.get(IF_TSOFFSET, b"")
         ours = self._section.application.startswith(APPLICATION)
         interface = Interface(
             number=len(self.link_types),
             link_type=link_type,
+            ticks_per_s=(2 if resolution[0] & 0x80 else 10) ** (resolution[0] & 0x7F),
             offset_s=struct.unpack(order + "q", offset)[0] if len(offset) == 8 else 0,
             release=self._section.release,
             hostname=self._section.hostname,
@@ -219,6 +223,7 @@ class PcapngStream:
             self._found("a packet claims more bytes than its block has; it is left out")
             return None
         data = body[fixed : fixed + caplen]
+        self.captured = len(data)
         length = _SHORTEST_BLOCK + _FIXED[ENHANCED_PACKET] + len(data) + -len(data) % 4
         head = struct.pack(order + "IIIIIII", ENHANCED_PACKET, length, number, high, low, len(data), wirelen)
         return head + data + bytes(-len(data) % 4) + struct.pack(order + "I", length)

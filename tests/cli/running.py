@@ -39,7 +39,11 @@ def shell(script: str, *arguments: str | Path) -> Finished:
     """`script` in bash, which finds the command in $XTCP and `arguments` in $1 and on."""
     environment = {**ENVIRONMENT, "XTCP": " ".join(XTCP), "REPLAY": " ".join(REPLAY)}
     return subprocess.run(
-        ["bash", "-c", script, "bash", *map(str, arguments)], env=environment, capture_output=True, timeout=30, check=False
+        ["bash", "-c", script, "bash", *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        timeout=30,
+        check=False,
     )
 
 

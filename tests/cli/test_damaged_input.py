@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,7 @@ def cookies(text: str) -> list[int]:
 
 
 @pytest.mark.parametrize(("content", "kind", "advice"), NOT_A_DUMP.values(), ids=list(NOT_A_DUMP))
-def test_not_a_dump(
-    content: bytes, kind: str, advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_not_a_dump(content: bytes, kind: str, advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The message says what the file is and what to do with it."""
     path = tmp_path / "input"
     path.write_bytes(content)
@@ -53,7 +52,7 @@ def test_fault_34_cut_dump(dump: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert run(command) == ExitCode.DAMAGED
     out, err = capsys.readouterr()
     assert cookies(out) == [1, 2]
-    assert f"{dump}: at byte 712" in err and "cut in a message" in err
+    assert f"{dump}: at byte 744" in err and "cut in a message" in err
     assert run([*command, "--strict"]) == ExitCode.DAMAGED
     out, err = capsys.readouterr()
     assert out == ""
@@ -87,7 +86,6 @@ def test_a_dump_without_its_end(dump: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_wrong_byte_order(dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The order is found without help; the wrong one given is refused, and the message names it."""
-    import sys
 
     command = ["once", "--from", str(dump), "--format", "json", "--byte-order"]
     assert run([*command, sys.byteorder]) == ExitCode.OK
@@ -115,7 +113,7 @@ def test_fault_39_capture_of_another_link_type(tmp_path: Path) -> None:
 
 def test_fault_40_and_34_captures_that_are_not_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Cut by a snaplen or by the end of the file: whole rows, exit 3, and how to do better."""
-    snapped = capture_of(tmp_path / "snap.pcap", snaplen=16 + 356 + 40)
+    snapped = capture_of(tmp_path / "snap.pcap", snaplen=16 + 372 + 40)
     assert run_replay(["decode", str(snapped), "--format", "json"]) == ExitCode.DAMAGED
     out, err = capsys.readouterr()
     assert cookies(out) == [1]

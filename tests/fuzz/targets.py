@@ -23,6 +23,7 @@ from xtcp.decode.chains import walk_attributes, walk_messages
 from xtcp.decode.decoder import Decoder
 from xtcp.decode.messages import find_rows
 from xtcp.decode.payloads import clean_text, redact
+from xtcp.decode.templates import SMALL_GROUP
 from xtcp.errors import DamagedInput
 from xtcp.netlink.byte_order import detect, plausible_messages
 from xtcp.schema.model import Order
@@ -33,9 +34,9 @@ Target: TypeAlias = Callable[[bytes], None]
 
 SETTINGS: Final = 2
 RELEASES: Final = ("", "5.4.281", "6.18.44", "7.0.3")
-REPEATS: Final = 64
+REPEATS: Final = SMALL_GROUP
 # A repeated chunk of more than this costs more time than it shows.
-LONGEST_REPEATED: Final = 4096
+LONGEST_REPEATED: Final = 2048
 
 
 def chunk_of(data: bytes) -> Chunk:

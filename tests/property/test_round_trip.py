@@ -86,7 +86,7 @@ def _length(table: Struct) -> int:
 def test_every_column_of_the_table_comes_and_by_templates() -> None:
     """No column is unreachable: a message with everything fills all but the notes of damage and surplus.
 
-    Its 64 equals are read by a template, so that the properties above do test templates.
+    Its equals are read by a template, so that the properties above do test templates.
     """
     reached: set[str] = set()
     for release in ("6.18.0", "7.0.3"):

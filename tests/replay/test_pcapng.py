@@ -6,8 +6,10 @@ import struct
 from pathlib import Path
 
 import pytest
+import scapy.utils
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scapy.utils import RawPcapNgReader
 
 from tests.replay.made import T0, block, cooked, dump, enhanced, interface, option, row, saved, section, sockets
 from xtcp.batch import Tally
@@ -159,6 +161,28 @@ def test_a_packet_above_64_kib_is_whole(tmp_path: Path) -> None:
     source = read(tmp_path, section() + interface() + enhanced(cooked(rows)))
     assert len(sockets(source)) == 1000
     assert source.damage == []
+
+
+def test_what_scapy_hides_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that gives less of a packet than the file has, or ends early, does not pass for a whole file."""
+    path = saved(tmp_path, pcapng(), "a.pcapng")
+    inner = scapy.utils.RawPcapNgReader._read_packet
+
+    def shorter(self: RawPcapNgReader, size: int) -> object:
+        data, meta = inner(self, size=size)
+        return data[:-4], meta
+
+    monkeypatch.setattr(scapy.utils.RawPcapNgReader, "_read_packet", shorter)
+    source = CaptureFile(path)
+    sockets(source)
+    assert any("scapy gave less" in line and "12 bytes" in line for line in source.damage)
+
+    def none(self: RawPcapNgReader, size: int) -> object:
+        raise EOFError
+
+    monkeypatch.setattr(scapy.utils.RawPcapNgReader, "_read_packet", none)
+    assert sockets(source) == []
+    assert any("scapy stopped" in line for line in source.damage)
 
 
 def test_names_of_other_programs_are_not_namespaces(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from xtcp.cli.output import (
 )
 from xtcp.cli.selection import Selection, states
 from xtcp.errors import ExitCode, UsageError
+from xtcp.schema.columns import columns_needing
 
 if TYPE_CHECKING:
     from xtcp.poll.live import LivePoll
@@ -168,9 +169,9 @@ def _finish(args: argparse.Namespace, chosen: Selection, poll: LivePoll) -> int:
     code = warn_of(poll.tally, [])
     if not args.quiet:
         say(trailer.line())
-        hidden = {"mark", "md5sig"} if chosen.decoded is None else {"mark", "md5sig"} & chosen.decoded
+        hidden = [name for name in columns_needing("CAP_NET_ADMIN") if chosen.decoded is None or name in chosen.decoded]
         if hidden and not has_net_admin():
-            say(f"note: {' and '.join(sorted(hidden))} absent: the kernel shows it only with CAP_NET_ADMIN")
+            say(f"note: without CAP_NET_ADMIN the kernel does not show {', '.join(hidden)}")
     if poll.error is not None:
         raise poll.error
     if trailer.flags and code == ExitCode.OK:

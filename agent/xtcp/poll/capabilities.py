@@ -19,7 +19,9 @@ class Capability:
 
 
 CAPABILITIES: Final = (
-    Capability(CAP_NET_ADMIN, "CAP_NET_ADMIN", "the columns mark and md5sig; a larger receive buffer"),
+    Capability(
+        CAP_NET_ADMIN, "CAP_NET_ADMIN", "the columns mark and md5sig, and the sequence numbers of MPTCP subflows"
+    ),
     Capability(11, "CAP_NET_BROADCAST", "closing events of all network namespaces"),
     Capability(21, "CAP_SYS_ADMIN", "entering other network namespaces"),
     Capability(19, "CAP_SYS_PTRACE", "finding the namespaces of other users' processes"),

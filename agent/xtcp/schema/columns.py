@@ -90,3 +90,17 @@ def ext_of(columns: Iterable[str]) -> int:
         if ext is not None:
             mask |= 1 << (ext - 1)
     return mask
+
+
+def _needs(attributes: Iterable[Attribute], parents: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], str]]:
+    for attribute in attributes:
+        path = (*parents, attribute.number)
+        yield path, attribute.needs
+        if isinstance(attribute.body, Nest):
+            yield from _needs(attribute.body.attributes, path)
+
+
+def columns_needing(capability: str) -> tuple[str, ...]:
+    """Names of the columns that every kernel leaves out for a reader without `capability`."""
+    paths = {path for path, needs in _needs(ATTRIBUTES) if needs == capability}
+    return tuple(c.name for c in COLUMNS if c.attribute in paths)

@@ -1,0 +1,224 @@
+"""Every exit code that is not the input's fault: 69, 70, 75, 77, 130, on real files and on a scripted kernel."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.running import ENVIRONMENT, XTCP, raw_dump, three_parts, xtcp, xtcp_replay
+from tests.conftest import require_root
+from tests.fake_kernel import SEQ, ScriptedDiag, done, error, row
+from xtcp.cli.main import run
+from xtcp.chunk import Context
+from xtcp.errors import ExitCode
+from xtcp.netlink.request import Request
+from xtcp.netlink.socket import DiagSocket
+from xtcp.poll.live import LivePoll
+from xtcp.poll.one_pass import OnePass
+from xtcp.sources.live import LiveDump
+
+NOBODY = 65534
+Kernel = Callable[[Mapping[int, list[bytes | OSError]]], None]
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """Lets `xtcp once` meet a kernel that answers the dump of each family by a script."""
+
+    def follow(scripts: Mapping[int, list[bytes | OSError]]) -> None:
+        def make(request: Request, context: Context, **options: Any) -> LiveDump:
+            return LiveDump(
+                request,
+                context,
+                **options,
+                one_call=False,
+                seq=SEQ,
+                open_socket=lambda: ScriptedDiag(scripts[request.family]),  # type: ignore[arg-type, return-value]
+            )
+
+        monkeypatch.setattr("xtcp.poll.live.LivePoll", partial(LivePoll, make_dump=make))
+        monkeypatch.setattr("xtcp.poll.one_pass.verify", lambda: OnePass(False, "scripted"))
+
+    return follow
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Lets every `socket(AF_NETLINK)` of this process fail, as seccomp or an address family filter does."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("xtcp.netlink.socket.socket.socket", refuse)
+    with pytest.raises(Exception, match="sock_diag"):
+        DiagSocket()
+    monkeypatch.setattr("xtcp.poll.one_pass.verify", lambda: OnePass(False, "refused"))
+
+
+def test_fault_09_no_tcp_diag_is_69(kernel: Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+    """A kernel without the module answers DONE with ENOENT: no row, the modprobe to run, exit 69."""
+    kernel({2: [done(-errno.ENOENT)], 10: [done(-errno.ENOENT)]})
+    assert run(["once", "--format", "json"]) == ExitCode.UNAVAILABLE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "ENOENT" in err and "modprobe tcp_diag" in err and "Traceback" not in err
+
+
+def test_fault_07_one_family_refused_the_other_goes_on(
+    kernel: Kernel, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """IPv6 is not there: IPv4's rows are written, the summary says ERROR, and the exit code that rows are missing."""
+    kernel({2: [row(1) + row(2), done()], 10: [error(errno.ENOENT)]})
+    trailer = tmp_path / "trailer.json"
+    assert run(["once", "--format", "json", "--trailer", str(trailer)]) == ExitCode.UNAVAILABLE
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["idiag_cookie"] for line in out.splitlines()] == [1, 2]
+    assert "ERROR" in err and "IPv6" in err
+    assert json.loads(trailer.read_text())["flags"] == ["error"]
+
+
+def test_no_ipv6_at_all_is_no_error(kernel: Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+    """A kernel that has IPv6's diag and no IPv6 sockets gives an empty dump: exit 0."""
+    kernel({2: [row(1), done()], 10: [done()]})
+    assert run(["once", "--format", "null"]) == ExitCode.OK
+    assert "1 sockets" in capsys.readouterr().err
+
+
+def test_fault_16_an_endless_dump_ends_at_the_deadline(kernel: Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows that came are written, the poll is called incomplete, exit 75."""
+    kernel({2: [row(1)]})
+    began = time.monotonic()
+    assert run(["once", "-4", "--format", "json", "--deadline", "0.05"]) == ExitCode.TEMPORARY
+    assert time.monotonic() - began < 5
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert "DEADLINE" in err and "not complete: deadline" in err
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "word"),
+    [
+        (errno.EPERM, ExitCode.PERMISSION, "xtcp doctor"),
+        (errno.EACCES, ExitCode.PERMISSION, "seccomp"),
+        (errno.EAFNOSUPPORT, ExitCode.UNAVAILABLE, "AF_NETLINK"),
+        (errno.EPROTONOSUPPORT, ExitCode.UNAVAILABLE, "modprobe"),
+        (errno.EMFILE, ExitCode.TEMPORARY, "ulimit -n"),
+        (errno.ENOBUFS, ExitCode.TEMPORARY, "Try again"),
+    ],
+)
+def test_fault_57_no_netlink_socket(
+    code: int,
+    exit_code: ExitCode,
+    word: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever forbids the socket: its errno, why usually, what to do, and no traceback; doctor ends the same."""
+    refusing(monkeypatch, code)
+    for command in (["once", "--format", "json"], ["doctor"]):
+        assert run(command) == exit_code
+        out, err = capsys.readouterr()
+        assert errno.errorcode[code] in err and word in err and "Traceback" not in err
+        assert bool(out) == (command == ["doctor"])
+    assert "does not work" in out
+
+
+def test_internal_fault_is_70_with_its_traceback(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    """A fault of ours is shown as one: with what a report needs, on standard error."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("injected")
+
+    monkeypatch.setattr("xtcp.poll.one_pass.verify", broken)
+    assert run(["once", "--format", "json"]) == ExitCode.INTERNAL
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "Traceback" in err and "ZeroDivisionError: injected" in err and "Please report" in err
+
+
+@pytest.mark.parametrize("arguments", [["once"], ["once", "--format", "json"], ["doctor"], ["columns"], ["--help"]])
+def test_full_disk_behind_standard_output(arguments: list[str]) -> None:
+    """Exit 75 and one message, even where all that fails is the last flush."""
+    with Path("/dev/full").open("wb") as full:
+        finished = xtcp(*arguments, stdout=full)
+    text = three_parts(finished, ExitCode.TEMPORARY, "standard output: No space left on device", "Make room")
+    assert "Exception ignored" not in text
+
+
+def test_full_disk_behind_each_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The option whose file it was is named."""
+    capture = tmp_path / "full.pcapng"
+    capture.symlink_to("/dev/full")
+    for option, path in (("-o", "/dev/full"), ("--trailer", "/dev/full"), ("--record", str(capture))):
+        command = ["once", option, path] if option == "-o" else ["once", "--format", "null", option, path]
+        assert run(command) == ExitCode.TEMPORARY
+        err = capsys.readouterr().err
+        assert path in err and "No space left" in err
+        assert option in err or option == "--record"
+
+
+def test_limit_on_file_size(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE is met like a full disk, not by the signal's death."""
+    source = raw_dump(tmp_path / "many.bin", *range(1, 200))
+    target = tmp_path / "rows.json"
+    finished = xtcp(
+        "once",
+        "--from",
+        source,
+        "--format",
+        "json",
+        "-o",
+        target,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    three_parts(finished, ExitCode.TEMPORARY, str(target), "File too large", "incomplete")
+    assert target.stat().st_size == 4096
+
+
+@pytest.mark.root
+def test_folders_of_others_are_77() -> None:
+    """As nobody: an output, a capture, a trailer where nobody may write, an input that nobody may read."""
+    require_root()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        secret = raw_dump(Path(folder, "dump.bin"), 1)
+        secret.chmod(0o600)
+        nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": "/"}
+        finished = xtcp("once", "-o", f"{folder}/rows", **nobody)
+        three_parts(finished, ExitCode.PERMISSION, f"{folder}/rows", "another user", "Choose another file with -o")
+        finished = xtcp("once", "--record", f"{folder}/a.pcap", **nobody)
+        three_parts(finished, ExitCode.PERMISSION, f"{folder}/a.pcap", "another user")
+        finished = xtcp_replay("decode", secret, **nobody)
+        three_parts(finished, ExitCode.PERMISSION, str(secret), "another user")
+        assert [path.name for path in Path(folder).iterdir()] == ["dump.bin"]
+
+
+def test_interrupted_while_the_reader_sleeps(tmp_path: Path) -> None:
+    """Ctrl-C ends a command that waits for who reads its output: 130 at once, one word, no traceback."""
+    source = raw_dump(tmp_path / "many.bin", *range(1, 500))
+    with subprocess.Popen(
+        [*XTCP, "once", "--from", str(source), "--format", "json"],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdout is not None and running.stderr is not None
+        assert running.stdout.read(1) == b"{"
+        until = time.monotonic() + 10
+        while Path(f"/proc/{running.pid}/wchan").read_text() == "0" and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(5) == ExitCode.INTERRUPTED
+        assert running.stderr.read() == b"interrupted\n"
