@@ -47,6 +47,8 @@ WAITING_REQUESTS: Final = 256
 _COOKED_LEN: Final = 16
 _ARPHRD_NETLINK: Final = 824
 _DUMP_OVERHEAD: Final = 1 << 10
+_DONE_LEN: Final = 20
+_FULL: Final = 4 << 10
 _ROWS: Final = frozenset({SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, TCPDIAG_GETSOCK + 1})
 _FAMILIES: Final = {0: "route", 6: "xfrm", 9: "audit", 12: "netfilter", 15: "kobject", 16: "generic"}
 _CUT_PACKETS: Final = "packets cut by the snaplen of the capture"
@@ -193,9 +195,9 @@ class Dumps:
             self._notes.add("requests without a reply in the capture", f"dump {request.number}")
 
     def _reply(self, packet: Packet, netlink: bytes, order: Order, seq: int, port: int) -> Iterator[Chunk]:
-        said = _read_reply(netlink, order)
         key = (packet.interface.number, seq, port)
         dump = self._open.get(key)
+        said = (_read_reply if dump is None or dump.others is not None else _read_on)(netlink, order)
         if dump is not None and self._replaced(dump, packet.interface, said):
             self._incomplete(dump)
             del self._open[key]
@@ -306,6 +308,19 @@ class Dumps:
 def _fits(request: _Request, interface: Interface, seq: int, port: int) -> bool:
     """Whether a reply with `seq` and `port` can answer `request`."""
     return request.interface.number == interface.number and request.seq == seq and request.port in {0, port}
+
+
+def _read_on(netlink: bytes, order: Order) -> _Reply:
+    """What a datagram in the middle of a dump of TCP sockets says.
+
+    Full ones are not walked, which would cost as much as decoding them: the kernel sends a NLMSG_DONE alone, or as
+    the last of the datagram. Should one stand elsewhere, decode sets aside what is behind it.
+    """
+    _, kind, flags = struct.unpack_from(order + "IHH", netlink)
+    if len(netlink) < _FULL or kind not in _ROWS or not flags & NLM_F_MULTI:
+        return _read_reply(netlink, order)
+    ends = struct.unpack_from(order + "IH", netlink, len(netlink) - _DONE_LEN) == (_DONE_LEN, NLMSG_DONE)
+    return _Reply(ends, True, netlink[NLMSG_HDRLEN], 0)
 
 
 def _read_reply(netlink: bytes, order: Order) -> _Reply:

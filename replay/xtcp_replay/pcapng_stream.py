@@ -55,8 +55,8 @@ class _Section:
 
 class PcapngStream:
     """For a reader: `read`. For us: `next_section` before each reader; of the last packet given `interface`, `offset`,
-    `timed` (whether it has a time), `cut` (whether the file ends in it) and `captured` (its bytes); `ended` once a reader has been given all
-    of its section; `link_types` of all interfaces so far.
+    `timed` (whether it has a time), `cut` (whether the file ends in it) and `captured` (its bytes); `ended` once a
+    reader has been given all of its section; `link_types` of all interfaces so far.
     """
 
     def __init__(self, source: InputBytes, findings: Findings) -> None:

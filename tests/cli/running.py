@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,27 @@ def _run(command: tuple[str, ...], arguments: tuple[str | Path, ...], options: d
     return subprocess.run([*command, *map(str, arguments)], env=environment, timeout=30, check=False, **options)
 
 
+def as_nobody(*arguments: str | Path) -> Finished:
+    """`xtcp ARGUMENTS` with no capability and no permission; root only.
+
+    The interpreter may lie where nobody may read, so the process changes its user after everything is imported.
+    """
+    code = (
+        "import os, sys\n"
+        "from xtcp.cli.main import run\n"
+        "assert run(['doctor', '--json']) == run(['once', '-q']) == run(['once', '-q', '--format', 'json']) == 0\n"
+        "import xtcp.sinks.capture_file, xtcp.sources.dump_file, xtcp.cli.replayed\n"
+        "sys.stdout.flush(); os.ftruncate(1, 0); os.lseek(1, 0, 0); os.ftruncate(2, 0); os.lseek(2, 0, 0)\n"
+        "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
+        "sys.exit(run(sys.argv[1:]))"
+    )
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        finished = _run((sys.executable, "-c", code), arguments, {"stdout": out, "stderr": err, "cwd": "/"})
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(finished.args, finished.returncode, out.read(), err.read())
+
+
 def three_parts(finished: Finished, code: int, *words: str) -> str:
     """What a failed command said: the code, no traceback, all `words`; returns standard error."""
     text = finished.stderr.decode()
@@ -69,12 +91,16 @@ def raw_dump(path: Path, *cookies: int) -> Path:
     return path
 
 
-def hostile_row(cookie: int, cong: bytes) -> bytes:
-    """A row whose congestion control is `cong`, 16 bytes at most."""
+def cong_row(cookie: int, cong: bytes) -> bytes:
+    """A row whose congestion control is `cong`, 15 bytes at most."""
+    return attribute_row(cookie, 4, cong + b"\0")
+
+
+def attribute_row(cookie: int, number: int, payload: bytes) -> bytes:
+    """A row with one attribute."""
     fixed = struct.pack("=BBBB", 2, 1, 0, 0) + struct.pack(">HH", 80, 1024) + bytes(32)
     fixed += struct.pack("=III", 0, cookie, 0) + bytes(20)
-    text = cong + b"\0"
-    return message(SOCK_DIAG_BY_FAMILY, fixed + struct.pack("=HH", 4 + len(text), 4) + text)
+    return message(SOCK_DIAG_BY_FAMILY, fixed + struct.pack("=HH", 4 + len(payload), number) + payload)
 
 
 def capture_of(path: Path, *, link_type: int = 253, cut: int = 0, snaplen: int = 0) -> Path:

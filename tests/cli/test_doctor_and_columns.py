@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 
 import pytest
 
-from tests.cli.running import ENVIRONMENT, XTCP, xtcp
-from tests.conftest import require_program, require_root
+from tests.cli.running import as_nobody
+from tests.conftest import require_root
 from xtcp.cli.main import run
 from xtcp.errors import ExitCode
 from xtcp.schema.columns import COLUMNS
@@ -34,31 +33,22 @@ def test_doctor_in_words_and_as_json(capfd: pytest.CaptureFixture[str]) -> None:
         assert attribute.name in text
         assert f"{attribute.number:2} {attribute.name}" in facts["attributes"]
     assert facts["attributes"][" 2 INET_DIAG_INFO"].startswith("seen in ")
-    assert all(max(map(len, text.splitlines())) <= 100 for _ in [0])
+    assert max(map(len, text.splitlines())) <= 100
 
 
 @pytest.mark.live
 @pytest.mark.root
 def test_fault_55_doctor_without_any_capability() -> None:
-    """As nobody, nothing to gain them back: it works, and says which are missing and what each would add."""
+    """As nobody: it works, and says which are missing and what each would add."""
     require_root()
-    setpriv = require_program("setpriv", "util-linux")
-    import subprocess
-
-    dropped = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
-    command = [*dropped, *XTCP]
-    finished = subprocess.run(
-        [*command, "doctor", "--json"], env=ENVIRONMENT, capture_output=True, check=False, cwd="/"
-    )
+    finished = as_nobody("doctor", "--json")
     assert finished.returncode == ExitCode.OK, finished.stderr
     facts = json.loads(finished.stdout)
     assert facts["poll"]["sock_diag"] == "works"
-    assert facts["capabilities"]["CAP_NET_ADMIN"] == "missing: the columns mark and md5sig; a larger receive buffer"
+    assert facts["capabilities"]["CAP_NET_ADMIN"].startswith("missing: the columns mark and md5sig")
     assert all(text.startswith("missing: ") for text in facts["capabilities"].values())
     assert facts["attributes"]["15 INET_DIAG_MARK"] == "not seen, needs CAP_NET_ADMIN"
-    polled = subprocess.run(
-        [*command, "once", "--format", "json"], env=ENVIRONMENT, capture_output=True, check=False, cwd="/"
-    )
+    polled = as_nobody("once", "--format", "json")
     assert polled.returncode == ExitCode.OK
     assert b"CAP_NET_ADMIN" in polled.stderr
     assert polled.stdout
@@ -79,17 +69,3 @@ def test_columns_by_pattern(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["columns", "tcpi_*rtt", "cong", "*min_rtt"]) == ExitCode.OK
     _, *lines = capfd.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["tcpi_rtt", "tcpi_rcv_rtt", "tcpi_min_rtt", "cong", "bbr_min_rtt"]
-
-
-def test_help_is_quick() -> None:
-    """The best of three is under 0.15 s for the command itself, beyond what the interpreter takes to start."""
-    import time
-
-    assert shutil.which("true")
-
-    def took(*arguments: str) -> float:
-        began = time.perf_counter()
-        assert xtcp(*arguments).returncode == 0
-        return time.perf_counter() - began
-
-    assert min(took("--help") for _ in range(3)) < 0.3

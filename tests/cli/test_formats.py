@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Opened
-from tests.cli.running import ENVIRONMENT, XTCP, xtcp
+from tests.cli.running import ENVIRONMENT, XTCP, attribute_row, xtcp
 from tests.fake_kernel import done
 from xtcp.cli.main import run
 from xtcp.errors import ExitCode
@@ -88,6 +88,22 @@ def test_each_column_can_be_asked_for(dump: Path, capfd: pytest.CaptureFixture[s
         command = ["once", "-q", "--from", str(dump), "--columns", ",".join(names), "--format", format_]
         assert run(command) == ExitCode.OK
         assert len(capfd.readouterr().out.splitlines()) == count
+
+
+def test_md5_keys_only_on_request(dump: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A key is a secret: JSON and CSV have it only with `--md5-keys`, the table never; its peer is always shown."""
+    key = b"swordfish"
+    signature = struct.pack("=BBH", 2, 32, len(key)) + bytes([192, 0, 2, 7]) + bytes(12) + key.ljust(80, b"\0")
+    dump.write_bytes(attribute_row(1, 18, signature) + done())
+    for format_ in ("json", "csv", "table"):
+        command = ["once", "-q", "--from", str(dump), "--format", format_, "--columns", "md5sig"]
+        assert run(command) == ExitCode.OK
+        blanked = capfd.readouterr().out
+        assert run([*command, "--md5-keys"]) == ExitCode.OK
+        shown = capfd.readouterr().out
+        assert "192.0.2.7" in blanked
+        assert key.hex() not in blanked and key.decode() not in blanked
+        assert (key.hex() in shown) == (format_ != "table")
 
 
 def test_no_rows(dump: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ FIXED = bytes(72)
 
 
 def read(order: Order, *attributes: bytes, release: str = "", fixed: bytes = FIXED) -> Row:
-    """The one row of a message with these attributes; all decoders agree on it, alone and as often as a template takes."""
+    """The one row of a message with these attributes; all decoders agree on it, alone and repeated."""
     row, _ = read_with_tally(order, *attributes, release=release, fixed=fixed)
     return row
 

@@ -19,7 +19,14 @@ from xtcp.batch import Batch
 from xtcp.decode.decoder import Decoder
 from xtcp.errors import ExitCode, KernelRefused
 from xtcp.netlink.arena import SLOT
-from xtcp.netlink.numbers import NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN
+from xtcp.netlink.numbers import (
+    NLM_F_ACK_TLVS,
+    NLM_F_DUMP_INTR,
+    NLM_F_MULTI,
+    NLMSG_ERROR,
+    NLMSG_NOOP,
+    NLMSG_OVERRUN,
+)
 from xtcp.netlink.request import Request
 from xtcp.poll.live import LivePoll, Wanted
 from xtcp.sources.live import Limits, LiveDump
@@ -65,6 +72,8 @@ def poll(*scripts: Iterable[Step], families: tuple[int, ...] = (0,), deadline_s:
     batches: list[Batch] = list(live)
     cookies = [int(c) for batch in batches for c in batch.in_order().columns["idiag_cookie"].tolist()]
     adds_up(live)
+    assert live.trailer is not None
+    assert live.trailer.delivered == len(cookies)
     return Polled(cookies, live, dumps)
 
 
@@ -152,8 +161,10 @@ def test_fault_07_extended_acknowledgement() -> None:
 def test_fault_08_acknowledgement_is_no_error() -> None:
     """An NLMSG_ERROR with errno 0 is an acknowledgement; one too short for an errno is quarantined."""
     seen = poll([error(0) + row(1), message(NLMSG_ERROR, b"\0\0") + row(2), row(3), done()])
-    assert seen.cookies[:1] == [1]
+    assert seen.cookies == [1, 2, 3]
+    assert seen.flags == ()
     assert seen.poll.tally.control["ack"] == 1
+    assert seen.poll.tally.quarantined == 1
 
 
 def test_fault_09_done_with_an_errno() -> None:
@@ -193,6 +204,30 @@ def test_fault_11_done_behind_rows() -> None:
     assert seen.cookies == [1, 2]
     assert seen.flags == ()
     assert time.monotonic() - begin < 2
+
+
+@pytest.mark.parametrize("text", [b"", b"\x06\0\x01\0a\0\0\0"])
+def test_fault_11_done_between_rows(text: bytes) -> None:
+    """A DONE anywhere in a datagram, with or without words of the kernel, ends the dump at once."""
+    end = message(3, bytes(4) + text, flags=NLM_F_MULTI | (NLM_F_ACK_TLVS if text else 0))
+    seen = poll([row(1) + end + row(2)], deadline_s=60.0)
+    assert seen.cookies == [1]
+    assert seen.flags == ()
+    assert seen.poll.tally.quarantined == 1
+
+
+def test_fault_07_error_behind_rows() -> None:
+    """An NLMSG_ERROR in the datagram of rows ends the dump at once."""
+    seen = poll([row(1) + error(errno.EBUSY)], deadline_s=60.0)
+    assert seen.cookies == [1]
+    assert seen.flags == ("error",)
+
+
+def test_fault_07_errno_without_a_name() -> None:
+    """A number that is no errno, the most negative one too, is told as it is."""
+    for code in (2**31 - 1, -(2**31)):
+        seen = poll([message(NLMSG_ERROR, np.int32(code).tobytes() + bytes(16))])
+        assert f"errno {abs(code)}" in str(seen.poll.error)
 
 
 def test_fault_11_bytes_behind_done() -> None:
@@ -238,6 +273,25 @@ def test_fault_14_deadline() -> None:
     assert seen.cookies == [1, 2]
     assert seen.flags == ("deadline",)
     assert time.monotonic() - begin < 2
+
+
+def test_fault_14_deadline_is_of_the_whole_poll() -> None:
+    """Families and repetitions share one deadline."""
+    begin = time.monotonic()
+    seen = poll([row(1)], [row(2)], families=(2, 10), deadline_s=0.4)
+    assert seen.flags == ("deadline",)
+    assert time.monotonic() - begin < 0.75
+
+    def slow(cookie: int) -> Iterable[bytes]:
+        yield row(cookie, flags=NLM_F_MULTI | NLM_F_DUMP_INTR)
+        time.sleep(0.3)
+        yield done()
+
+    begin = time.monotonic()
+    seen = poll(slow(1), slow(2), slow(3), deadline_s=0.4)
+    assert seen.flags == ("interrupted",)
+    assert len(seen.dumps) == 2
+    assert time.monotonic() - begin < 0.85
 
 
 def test_fault_16_endless_dump() -> None:

@@ -1,4 +1,4 @@
-"""Unique rows: whatever cookies come in whatever batches, each is given once, and the row that is given is the right one.
+"""Unique rows: whatever cookies come in whatever batches, each is given once, and with the right row.
 
 A row is known by its `idiag_inode`, which no other row of a test has.
 """
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.batches import batch_of
 from xtcp.poll import unique as unique_module
-from xtcp.poll.unique import BITMAP_SPAN, SeenCookies, Unique
+from xtcp.poll.unique import SLOTS, SeenCookies, Unique
 
 LAST = 2**64 - 1
 POINTER = 0xFFFF_8880_1234_5000  # what kernels before 4.1 gave as a cookie
@@ -23,7 +23,7 @@ POINTER = 0xFFFF_8880_1234_5000  # what kernels before 4.1 gave as a cookie
 cookies = st.one_of(
     st.integers(0, 5),
     st.integers(POINTER, POINTER + 5),
-    st.sampled_from((BITMAP_SPAN - 1, BITMAP_SPAN, BITMAP_SPAN + 1, 2**32, 2**63 - 1, 2**63, LAST - 1, LAST)),
+    st.sampled_from((SLOTS - 1, SLOTS, SLOTS + 1, 2 * SLOTS, 2**32, 2**63 - 1, 2**63, LAST - 1, LAST)),
 )
 
 
@@ -109,19 +109,23 @@ def test_each_cookie_once_and_the_better_row(batches: list[list[Came]]) -> None:
     assert sorted(came[number].cookie for number in flat) == sorted({row.cookie for row in came})
 
 
-@given(batches=dumps(), span=st.sampled_from((1, 4, 1 << 10)), room=st.sampled_from((0, 1, 7)))
-def test_bitmap_and_set_are_alike(batches: list[list[Came]], span: int, room: int) -> None:
-    """Where the bitmap is given up for the set, and how far it reaches, changes nothing."""
-    usual = through(batches)
+@pytest.mark.parametrize("slots", [2, 8])
+@given(groups=st.lists(st.lists(cookies, max_size=6, unique=True), max_size=8))
+def test_seen_cookies_in_a_crowded_table(slots: int, groups: list[list[int]]) -> None:
+    """Cookies that want the same slot are told apart, 0 and all ones among them."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(unique_module, "BITMAP_SPAN", span)
-        patched.setattr(unique_module, "_ROOM", room)
-        assert through(batches) == usual
+        patched.setattr(unique_module, "SLOTS", slots)
+        is_a_set(groups)
 
 
 @given(groups=st.lists(st.lists(cookies, max_size=6, unique=True), max_size=8))
 def test_seen_cookies_is_a_set(groups: list[list[int]]) -> None:
     """`SeenCookies` answers as a set of integers does."""
+    is_a_set(groups)
+
+
+def is_a_set(groups: list[list[int]]) -> None:
+    """Asks about each group, then adds it."""
     seen = SeenCookies()
     known: set[int] = set()
     for group in groups:

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from xtcp.sources import Tap
 
 _DEADLINE = 30.0
+_FLAGS = {
+    "interrupted": "the kernel's table changed during the dump; ask again",
+    "truncated": "messages came longer than the buffer for them; ask again",
+    "overrun": "the kernel dropped messages; ask again",
+    "deadline": "the deadline came first; give a longer --deadline, or fewer --states",
+    "limit": "the kernel sent more than a dump may have; ask for fewer --states",
+}
 _EXAMPLES = """\
 examples:
   xtcp once                                       the connections of this host, as a table
@@ -175,7 +182,7 @@ def _finish(args: argparse.Namespace, chosen: Selection, poll: LivePoll) -> int:
     if poll.error is not None:
         raise poll.error
     if trailer.flags and code == ExitCode.OK:
-        say(f"warning: this poll is not complete: {', '.join(trailer.flags)}")
+        say(f"warning: rows may be missing: {'; '.join(_FLAGS.get(flag, flag) for flag in trailer.flags)}")
         return ExitCode.TEMPORARY
     return code
 

@@ -143,11 +143,11 @@ def warn_of(tally: Tally, damage: list[str]) -> ExitCode:
         say(f"warning: {text}")
     for fault in tally.faults[:5]:
         say(f"warning: {fault.length} bytes set aside at offset {fault.offset} of their chunk: {fault.reason}")
-    if tally.quarantined or tally.damaged:
-        say(
-            f"warning: {tally.quarantined} messages quarantined, {tally.damaged} rows kept up to damaged attributes"
-            + (f" (the first {min(5, len(tally.faults))} are shown)" if len(tally.faults) > 5 else "")
-        )
+    counts = [f"{tally.quarantined:,} quarantined"] * bool(tally.quarantined)
+    counts += [f"{tally.damaged:,} kept up to a damaged attribute"] * bool(tally.damaged)
+    if counts:
+        more = ", the first 5 are shown" if len(tally.faults) > 5 else ""
+        say(f"warning: not all messages are whole: {', '.join(counts)}{more}")
     if damage or tally.quarantined or tally.damaged:
         return ExitCode.DAMAGED
     return ExitCode.OK

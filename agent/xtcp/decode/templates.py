@@ -34,6 +34,7 @@ TEMPLATES_A_LENGTH: Final = 8
 TEMPLATES_IN_ALL: Final = 256
 SMALL_GROUP: Final = 16
 LEARNED_A_CHUNK: Final = 32
+LENGTHS_COUNTED: Final = 4096
 HEADERS_A_TEMPLATE: Final = 64
 
 
@@ -136,6 +137,7 @@ class Templates:
         self._md5_keys = md5_keys
         self._by_length: dict[int, list[Template]] = {}
         self._learned = 0
+        self._seen: Counter[int] = Counter()
 
     def read(self, data: NDArray[np.uint8], rows: Messages, assembly: Assembly, tally: Tally) -> Messages:
         """Writes the rows that fit a template; returns those that fit none."""
@@ -161,7 +163,12 @@ class Templates:
     def _learn(self, data: NDArray[np.uint8], length: int, offset: NDArray[np.int64]) -> bool:
         """Makes a template of the first message at `offset`; False where that is not worth it or not possible."""
         known = self._by_length.get(length, [])
-        if len(offset) < SMALL_GROUP or len(known) >= TEMPLATES_A_LENGTH or self._learned >= LEARNED_A_CHUNK:
+        if len(known) >= TEMPLATES_A_LENGTH or self._learned >= LEARNED_A_CHUNK:
+            return False
+        if len(self._seen) >= LENGTHS_COUNTED:
+            self._seen.clear()
+        self._seen[length] += len(offset)
+        if self._seen[length] < SMALL_GROUP:
             return False
         self._learned += 1
         first = int(offset[0])
@@ -341,5 +348,8 @@ def _count(template: Template, rows: int, tally: Tally) -> None:
 def _pieces(bytes_of: NDArray[np.uint8], begin: int, end: int) -> NDArray[np.object_]:
     """Columns `begin` to `end` of each row as a `bytes` object, (rows,)."""
     out = np.empty(len(bytes_of), object)
-    out[:] = [b""] * len(out) if begin == end else [row.tobytes() for row in bytes_of[:, begin:end]]
+    if begin == end:
+        out.fill(b"")
+    else:
+        out[:] = np.ascontiguousarray(bytes_of[:, begin:end]).view(f"V{end - begin}").reshape(-1).tolist()
     return out

@@ -4,7 +4,9 @@ The kernel resumes a dump by (bucket, position in it), so under churn a socket c
 SYN-RECV to ESTAB to TIME-WAIT keeps its cookie. Of two rows the one with `tcp_info` stays, of two alike the newer,
 as long as both are in hand: one batch is held back for that. What has been handed on stays as it is.
 
-Cookies seen are a bitmap above the smallest while they span less than 2^24 (one byte each), a set beyond that.
+Cookies seen stand in a table of 8 MiB, each in the slot that its low bits name, those whose slot another one has in a
+set beside it: the kernel counts cookies upwards, so few meet, and a set of all would cost 6 times the time (measured
+with 118,800 cookies) and grow by 55 bytes a socket.
 """
 
 from __future__ import annotations
@@ -20,54 +22,39 @@ from xtcp.batch import Batch
 # What this stage looks at, whoever else wants it.
 NEEDED_COLUMNS: Final = frozenset({"idiag_cookie", "tcp_info_len"})
 
-BITMAP_SPAN: Final = 1 << 24
-_ROOM: Final = 1 << 16
+# A power of 2, at least 2.
+SLOTS: Final = 1 << 20
 
 
 class SeenCookies:
     """A set of u64 for whole arrays at a time."""
 
     def __init__(self) -> None:
-        self._base = 0
-        self._bitmap: NDArray[np.bool_] | None = np.empty(0, np.bool_)
-        self._set: set[int] = set()
+        # Zeros are free slots; in slot 0, where cookie 0 belongs, the free one says 1, which belongs in slot 1.
+        self._slots = np.zeros(SLOTS, np.uint64)
+        self._slots[0] = 1
+        self._others: set[int] = set()
 
     def among(self, cookies: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which of `cookies` (n,) were added before, bool (n,)."""
-        if self._bitmap is None:
-            return np.fromiter((c in self._set for c in cookies.tolist()), np.bool_, len(cookies))
-        bitmap = self._cover(cookies)
-        if bitmap is None:
-            return self.among(cookies)
-        return bitmap[(cookies - np.uint64(self._base)).astype(np.int64)]
+        slot = _slot(cookies)
+        held = self._slots[slot]
+        seen: NDArray[np.bool_] = held == cookies
+        if self._others:
+            for index in np.flatnonzero(~seen & (held != (slot == 0))).tolist():
+                seen[index] = int(cookies[index]) in self._others
+        return seen
 
     def add(self, cookies: NDArray[np.uint64]) -> None:
-        """Adds `cookies`, which `among` has been asked about."""
-        if self._bitmap is None:
-            self._set.update(cookies.tolist())
-        else:
-            self._bitmap[(cookies - np.uint64(self._base)).astype(np.int64)] = True
+        """Adds `cookies` (n,)."""
+        slot = _slot(cookies)
+        free = self._slots[slot] == (slot == 0)
+        self._slots[slot[free]] = cookies[free]
+        self._others.update(cookies[self._slots[slot] != cookies].tolist())
 
-    def _cover(self, cookies: NDArray[np.uint64]) -> NDArray[np.bool_] | None:
-        """Makes the bitmap reach over `cookies` and returns it, or gives it up for the set."""
-        assert self._bitmap is not None
-        if not len(cookies):
-            return self._bitmap
-        low, high = int(cookies.min()), int(cookies.max()) + 1
-        old_end = self._base + len(self._bitmap)
-        if len(self._bitmap) and low >= self._base and high <= old_end:
-            return self._bitmap
-        if len(self._bitmap):
-            low, high = min(low, self._base), max(high, old_end)
-        if high - low > BITMAP_SPAN:
-            self._set = set((np.flatnonzero(self._bitmap).astype(np.uint64) + np.uint64(self._base)).tolist())
-            self._bitmap = None
-            return None
-        base = max(0, low - _ROOM)
-        bitmap = np.zeros(high + _ROOM - base, np.bool_)
-        bitmap[self._base - base : self._base - base + len(self._bitmap)] = self._bitmap
-        self._base, self._bitmap = base, bitmap
-        return bitmap
+
+def _slot(cookies: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return (cookies & np.uint64(SLOTS - 1)).astype(np.int64)
 
 
 class Unique:
@@ -79,7 +66,7 @@ class Unique:
         self._held: Batch | None = None
 
     def add(self, batch: Batch) -> Iterator[Batch]:
-        """Takes a batch with the columns `idiag_cookie` and, where wanted, `tcpi_state`; yields the one before it."""
+        """Takes a batch with the column `idiag_cookie` and, where wanted, `tcp_info_len`; yields the one before it."""
         if not batch.rows:
             return
         batch = self._within(batch)

@@ -167,7 +167,11 @@ class LiveDump:
                 free.put(arena)
             reader = threading.Thread(target=read, name="xtcp-reader", daemon=True)
             try:
-                reader.start()
+                try:
+                    reader.start()
+                except RuntimeError:  # no thread is to be had: a limit of the user or the control group
+                    yield from self._serial(diag)
+                    return
                 while (item := full.get()) is not None:
                     if isinstance(item, BaseException):
                         raise item
