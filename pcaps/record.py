@@ -8,7 +8,7 @@ this kernel could not show); and the row of pcaps/manifest.toml.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 import os
 import subprocess
@@ -71,7 +71,7 @@ architecture = "{os.uname().machine}"
 byte_order = "{sys.byteorder}"
 rows = {rows}
 tool = "xtcp once --record; witness: {version}"
-date = {datetime.datetime.now(datetime.UTC).date()}
+date = {dt.datetime.now(dt.UTC).date()}
 sha256 = "{hashlib.sha256(capture.read_bytes()).hexdigest()}"
 shows = "one of everything: states, congestion controls, queues, timers, options, MPTCP subflows, MD5 keys, marks"
 """

@@ -105,11 +105,13 @@ class Batch:
         for mask in self.valid.values():
             if id(mask) not in masks:
                 masks[id(mask)] = mask[index]
+        some = {name for name, mask in self.valid.items() if not masks[id(mask)].all()}
+        none = {name for name, mask in self.valid.items() if not masks[id(mask)].any()}
         return replace(
             self,
             rows=len(position),
-            columns={name: column[index] for name, column in self.columns.items()},
-            valid={name: masks[id(mask)] for name, mask in self.valid.items()},
+            columns={name: column[index] for name, column in self.columns.items() if name not in none},
+            valid={name: masks[id(mask)] for name, mask in self.valid.items() if name in some - none},
             position=position,
         )
 

@@ -7,7 +7,8 @@
 3. Dumps are numbered from 1 in the order of their request, else of their first reply. A reply without NLM_F_MULTI
    (one socket that was asked for, an event) is a dump of its own.
 4. Chunks of one dump follow each other. Others that run at the same time are held back, `HELD` bytes of them; beyond
-   that the dump in front is closed as incomplete. So memory is bounded, whatever the file.
+   that the dump in front is closed as incomplete, and the oldest beyond `OPEN_DUMPS` of them. So memory is bounded,
+   whatever the file.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from xtcp_replay.pcap_stream import LONGEST_PACKET
 ARENA: Final = 2 << 20
 HELD: Final = 64 << 20
 WAITING_REQUESTS: Final = 256
+OPEN_DUMPS: Final = 4096
 
 _COOKED_LEN: Final = 16
 _ARPHRD_NETLINK: Final = 824
@@ -70,8 +72,7 @@ class _Dump:
 
     number: int
     context: Context
-    seq: int
-    port: int
+    key: tuple[int, int, int]
     asked: Asked | None
     others: str | None
     pending: list[bytes] = field(default_factory=list)
@@ -197,16 +198,18 @@ class Dumps:
     def _reply(self, packet: Packet, netlink: bytes, order: Order, seq: int, port: int) -> Iterator[Chunk]:
         key = (packet.interface.number, seq, port)
         dump = self._open.get(key)
-        said = (_read_reply if dump is None or dump.others is not None else _read_on)(netlink, order)
+        begins = dump is None or dump.others is not None
+        said = _read_reply(netlink, order) if begins else _read_on(netlink, order, seq, port)
         if dump is not None and self._replaced(dump, packet.interface, said):
             self._incomplete(dump)
-            del self._open[key]
             dump = None
         # What is no part of a dump, one socket's row or an acknowledgement, is over with its datagram.
         ends = said.ends or (dump is None and not said.multi)
         if dump is None:
-            dump = self._begin(packet, order, seq, port, said)
+            dump = self._begin(packet, order, key, said)
             self._open[key] = dump
+            if len(self._open) > OPEN_DUMPS:
+                self._incomplete(next(iter(self._open.values())))
         if dump.others is not None:
             self.others[dump.others] += said.messages
         else:
@@ -224,10 +227,11 @@ class Dumps:
             return False
         if dump.asked.others is None and dump.asked.family == AF_UNSPEC:
             return False
-        return any(r.asked.family == said.family and _fits(r, interface, dump.seq, dump.port) for r in self._waiting)
+        _, seq, port = dump.key
+        return any(r.asked.family == said.family and _fits(r, interface, seq, port) for r in self._waiting)
 
-    def _begin(self, packet: Packet, order: Order, seq: int, port: int, said: _Reply) -> _Dump:
-        interface = packet.interface
+    def _begin(self, packet: Packet, order: Order, key: tuple[int, int, int], said: _Reply) -> _Dump:
+        interface, (_, seq, port) = packet.interface, key
         fitting = [r for r in self._waiting if _fits(r, interface, seq, port)]
         same_family = [r for r in fitting if said.family is None or r.asked.family in {AF_UNSPEC, said.family}]
         request = next(iter(same_family or fitting), None)
@@ -254,7 +258,7 @@ class Dumps:
             netns=interface.netns,
             dump=number,
         )
-        dump = _Dump(number, context, seq, port, asked, others)
+        dump = _Dump(number, context, key, asked, others)
         if others is None:
             self._queue.append(dump)
             self._held += dump.size
@@ -262,6 +266,8 @@ class Dumps:
 
     def _incomplete(self, dump: _Dump) -> None:
         dump.closed = True
+        if self._open.get(dump.key) is dump:
+            del self._open[dump.key]
         if dump.others is None:
             self._notes.add("dumps without their NLMSG_DONE: some sockets may be missing", f"dump {dump.number}")
 
@@ -271,7 +277,6 @@ class Dumps:
             front = self._queue[0]
             if self._held > HELD and len(self._queue) > 1 and not front.closed:
                 self._incomplete(front)
-                self._open = {key: dump for key, dump in self._open.items() if dump is not front}
             if not front.closed and front.size < ARENA:
                 return
             yield from self._chunks(front)
@@ -300,9 +305,8 @@ class Dumps:
             yield self._chunk(dump, starts, ends)
 
     def _chunk(self, dump: _Dump, starts: list[int], ends: list[int]) -> Chunk:
-        return Chunk(
-            self._arena, np.array(starts, np.int64), np.array(ends, np.int64), dump.context, dump.seq, dump.port
-        )
+        _, seq, port = dump.key
+        return Chunk(self._arena, np.array(starts, np.int64), np.array(ends, np.int64), dump.context, seq, port)
 
 
 def _fits(request: _Request, interface: Interface, seq: int, port: int) -> bool:
@@ -310,7 +314,7 @@ def _fits(request: _Request, interface: Interface, seq: int, port: int) -> bool:
     return request.interface.number == interface.number and request.seq == seq and request.port in {0, port}
 
 
-def _read_on(netlink: bytes, order: Order) -> _Reply:
+def _read_on(netlink: bytes, order: Order, seq: int, port: int) -> _Reply:
     """What a datagram in the middle of a dump of TCP sockets says.
 
     Full ones are not walked, which would cost as much as decoding them: the kernel sends a NLMSG_DONE alone, or as
@@ -319,7 +323,8 @@ def _read_on(netlink: bytes, order: Order) -> _Reply:
     _, kind, flags = struct.unpack_from(order + "IHH", netlink)
     if len(netlink) < _FULL or kind not in _ROWS or not flags & NLM_F_MULTI:
         return _read_reply(netlink, order)
-    ends = struct.unpack_from(order + "IH", netlink, len(netlink) - _DONE_LEN) == (_DONE_LEN, NLMSG_DONE)
+    length, kind, _, *whose = struct.unpack_from(order + "IHHII", netlink, len(netlink) - _DONE_LEN)
+    ends = (length, kind, whose) == (_DONE_LEN, NLMSG_DONE, [seq, port])
     return _Reply(ends, True, netlink[NLMSG_HDRLEN], 0)
 
 

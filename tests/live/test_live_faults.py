@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -191,7 +192,7 @@ def test_fault_02_silent_inconsistency() -> None:
         assert churn.running()
         stable = churn.stable_cookies
     removed = sum(duplicates for _, duplicates in polls)
-    for (one, _), (two, _) in zip(polls, polls[1:], strict=False):
+    for (one, _), (two, _) in pairwise(polls):
         assert stable <= one | two
     assert removed > 0, "the churn did not make the kernel repeat a row: the test showed nothing"
 

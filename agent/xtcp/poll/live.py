@@ -50,6 +50,7 @@ class Progress:
 
     tally: Tally = field(default_factory=Tally)
     dumps: int = 0
+    waited_s: float = 0.0
     forged: int = 0
     flags: set[str] = field(default_factory=set)
     errors: list[XtcpError] = field(default_factory=list)
@@ -127,13 +128,14 @@ class LivePoll:
     def _remaining(self) -> Limits:
         """The limits of the next dump: the deadline is the poll's."""
         limits = self._wanted.limits
-        return replace(limits, deadline_s=limits.deadline_s - (time.monotonic_ns() - self._started[1]) / 1e9)
+        return replace(limits, deadline_s=limits.deadline_s - self._progress.waited_s)
 
     def _close(self, dump: LiveDump, tally: Tally) -> None:
         """Judges a finished dump: what ended it, and whether that was its proper end."""
         progress, report = self._progress, dump.report
         progress.tally.add(tally)
         progress.dumps += 1
+        progress.waited_s += report.waited_s
         progress.forged += report.forged
         if tally.interrupted:
             progress.flags.add("interrupted")
