@@ -25,6 +25,7 @@ from xtcp.netlink.numbers import (
     NLM_F_ACK_TLVS,
     NLM_F_CAPPED,
     NLM_F_DUMP_INTR,
+    NLM_F_MULTI,
     NLM_F_REQUEST,
     NLMSG_DONE,
     NLMSG_ERROR,
@@ -73,18 +74,20 @@ def _scan(chunk: Chunk, words: NDArray[np.uint32]) -> Messages | None:
         return None
     end = int(chunk.ends[-1])
     first_word = int(chunk.starts[0]) >> 2
-    hits = np.flatnonzero(words[first_word : end >> 2] == chunk.seq) + (first_word - 2)
-    offset = hits << 2
-    datagram = np.searchsorted(chunk.starts, offset, side="right") - 1
-    inside = (datagram >= 0) & (offset + NLMSG_HDRLEN <= chunk.ends[datagram])
-    if not inside.all():
-        offset, hits = offset[inside], hits[inside]
-    if not len(offset):
-        return None
-    length = words[hits].astype(np.int64)
+    offset = (np.flatnonzero(words[first_word : end >> 2] == chunk.seq) + (first_word - 2)) << 2
+    # Between two datagrams lies what earlier ones left in the buffer.
     first = np.searchsorted(offset, chunk.starts)
-    if first[-1] >= len(offset) or (offset[first] != chunk.starts).any():
+    stop = np.searchsorted(offset, chunk.ends - NLMSG_HDRLEN, side="right")
+    if (first >= stop).any() or (offset[first] != chunk.starts).any():
         return None
+    count = stop - first
+    if count.sum() < len(offset):
+        change = np.zeros(len(offset) + 1, np.int8)
+        change[first] += 1
+        change[stop] -= 1
+        offset = offset[np.cumsum(change[:-1], dtype=np.int8) > 0]
+        first = np.cumsum(count) - count
+    length = words[offset >> 2].astype(np.int64)
     expected = np.empty_like(offset)
     expected[:-1] = offset[1:]
     expected[first[1:] - 1] = chunk.ends[:-1]
@@ -99,6 +102,9 @@ def _judge(chunk: Chunk, words: NDArray[np.uint32], messages: Messages, tally: T
     word = messages.offset >> 2
     second = words[word + 1]
     big = chunk.context.order == ">"
+    if _all_rows(chunk, words, messages, second, big=big):
+        tally.rows += len(word)
+        return messages
     kind = second >> np.uint32(16) if big else second & np.uint32(0xFFFF)
     flags = second & np.uint32(0xFFFF) if big else second >> np.uint32(16)
     mine = np.ones(len(word), np.bool_)
@@ -113,6 +119,22 @@ def _judge(chunk: Chunk, words: NDArray[np.uint32], messages: Messages, tally: T
         messages = Messages(messages.offset[rows], messages.length[rows])
     tally.rows += len(messages.offset)
     return messages
+
+
+def _all_rows(
+    chunk: Chunk, words: NDArray[np.uint32], messages: Messages, second: NDArray[np.uint32], *, big: bool
+) -> bool:
+    """Whether all messages are rows of our dump and nothing else is to be said of them, as it nearly always is."""
+    both = int(second[0])
+    kind, flags = (both >> 16, both & 0xFFFF) if big else (both & 0xFFFF, both >> 16)
+    if kind not in {SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK} or flags != NLM_F_MULTI or (second != both).any():
+        return False
+    word = messages.offset >> 2
+    if chunk.seq is not None and (words[word + 2] != chunk.seq).any():
+        return False
+    if chunk.port is not None and (words[word + 3] != chunk.port).any():
+        return False
+    return int(messages.length.min()) >= ROW_LEN
 
 
 def _control(

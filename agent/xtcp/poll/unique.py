@@ -2,7 +2,8 @@
 
 The kernel resumes a dump by (bucket, position in it), so under churn a socket comes twice, and one that changes from
 SYN-RECV to ESTAB to TIME-WAIT keeps its cookie. Of two rows the one with `tcp_info` stays, of two alike the newer,
-as long as both are in hand: one batch is held back for that. What has been handed on stays as it is.
+as long as both are in hand: a batch that has rows without `tcp_info` is held back until the next one for that. What
+has been handed on stays as it is.
 
 Cookies seen stand in a table of 8 MiB, each in the slot that its low bits name, those whose slot another one has in a
 set beside it: the kernel counts cookies upwards, so few meet, and a set of all would cost 6 times the time (measured
@@ -35,26 +36,20 @@ class SeenCookies:
         self._slots[0] = 1
         self._others: set[int] = set()
 
-    def among(self, cookies: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Which of `cookies` (n,) were added before, bool (n,)."""
-        slot = _slot(cookies)
+    def add(self, cookies: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Adds `cookies` (n,), no two alike; tells which of them were there before, bool (n,)."""
+        slot = (cookies & np.uint64(SLOTS - 1)).astype(np.int64)
         held = self._slots[slot]
+        free = held == (slot == 0)
         seen: NDArray[np.bool_] = held == cookies
         if self._others:
-            for index in np.flatnonzero(~seen & (held != (slot == 0))).tolist():
+            for index in np.flatnonzero(~seen & ~free).tolist():
                 seen[index] = int(cookies[index]) in self._others
-        return seen
-
-    def add(self, cookies: NDArray[np.uint64]) -> None:
-        """Adds `cookies` (n,)."""
-        slot = _slot(cookies)
-        free = self._slots[slot] == (slot == 0)
         self._slots[slot[free]] = cookies[free]
-        self._others.update(cookies[self._slots[slot] != cookies].tolist())
-
-
-def _slot(cookies: NDArray[np.uint64]) -> NDArray[np.int64]:
-    return (cookies & np.uint64(SLOTS - 1)).astype(np.int64)
+        apart = self._slots[slot] != cookies
+        if apart.any():
+            self._others.update(cookies[apart].tolist())
+        return seen
 
 
 class Unique:
@@ -66,19 +61,20 @@ class Unique:
         self._held: Batch | None = None
 
     def add(self, batch: Batch) -> Iterator[Batch]:
-        """Takes a batch with the column `idiag_cookie` and, where wanted, `tcp_info_len`; yields the one before it."""
+        """Takes a batch with the column `idiag_cookie` and, where wanted, `tcp_info_len`; yields what may go on."""
         if not batch.rows:
             return
         batch = self._within(batch)
         cookies = batch.columns["idiag_cookie"].astype(np.uint64, copy=False)
-        again = self._seen.among(cookies)
+        again = self._seen.add(cookies)
         if again.any():
             batch = self._against_held(batch, cookies, again)
-            cookies = batch.columns["idiag_cookie"].astype(np.uint64, copy=False)
-        self._seen.add(cookies)
-        if self._held is not None and self._held.rows:
-            yield self._held
-        self._held = batch
+        yield from self.end()
+        if _has_info(batch).all():
+            if batch.rows:
+                yield batch
+        else:
+            self._held = batch
 
     def end(self) -> Iterator[Batch]:
         """Yields the batch held back."""
