@@ -29,7 +29,7 @@ def test_doctor_in_words_and_as_json(capfd: pytest.CaptureFixture[str]) -> None:
     assert facts["error"] is None
     assert os.uname().release in facts["host"]["kernel"] and os.uname().release in text
     assert facts["poll"]["sock_diag"] == "works"
-    for attribute in ATTRIBUTES:
+    for attribute in (a for a in ATTRIBUTES if a.body is not None):
         assert attribute.name in text
         assert f"{attribute.number:2} {attribute.name}" in facts["attributes"]
     assert facts["attributes"][" 2 INET_DIAG_INFO"].startswith("seen in ")
@@ -45,7 +45,7 @@ def test_fault_55_doctor_without_any_capability() -> None:
     assert finished.returncode == ExitCode.OK, finished.stderr
     facts = json.loads(finished.stdout)
     assert facts["poll"]["sock_diag"] == "works"
-    assert facts["capabilities"]["CAP_NET_ADMIN"].startswith("missing: the columns mark and md5sig")
+    assert facts["capabilities"]["CAP_NET_ADMIN"].startswith("missing: the columns mark, md5sig")
     assert all(text.startswith("missing: ") for text in facts["capabilities"].values())
     assert facts["attributes"]["15 INET_DIAG_MARK"] == "not seen, needs CAP_NET_ADMIN"
     polled = as_nobody("once", "--format", "json")

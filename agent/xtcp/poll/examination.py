@@ -21,7 +21,7 @@ import numpy as np
 from xtcp import __version__
 from xtcp.decode.decoder import Decoder
 from xtcp.errors import XtcpError
-from xtcp.poll.capabilities import CAPABILITIES, effective
+from xtcp.poll.capabilities import CAPABILITIES, effective, lacks
 from xtcp.poll.live import LivePoll, Wanted, this_host
 from xtcp.poll.one_pass import verify
 from xtcp.schema.inet_diag import ATTRIBUTES
@@ -100,10 +100,10 @@ def _poll(found: Examination) -> None:
     lengths = ", ".join(map(str, sorted(poll.tally.info_lengths)))
     known = size_of(TCP_INFO, kernel_release(trailer.release))
     found.poll["struct tcp_info"] = f"{lengths or 'none'} bytes sent, {known} known for this release"
-    for attribute in ATTRIBUTES:
+    for attribute in (a for a in ATTRIBUTES if a.body is not None):
         count = sum(times for mask, times in masks.items() if mask >> attribute.number & 1)
         state = f"seen in {count:,} socket{'s' if count > 1 else ''}" if count else "not seen"
-        needs = f", needs {attribute.needs}" if attribute.needs and not count else ""
+        needs = f", needs {attribute.needs}" if not count and lacks(attribute.needs) else ""
         found.attributes[f"{attribute.number:2} {attribute.name}"] = state + needs
     for path, count in trailer.unknown.items():
         found.attributes[f"{path} (unknown to this version)"] = f"seen {count:,} times, kept in unknown_attributes"
