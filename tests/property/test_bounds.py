@@ -23,6 +23,7 @@ from xtcp.schema.model import Order
 
 # Generous: the hosts of CI are slow and the suite runs under emulation too. What these bounds catch is quadratic.
 SECONDS_A_MEGABYTE = 20.0
+LITTLE = Context(order="<")
 
 
 def decode_in_time(chunk: Chunk) -> Batch:
@@ -74,7 +75,7 @@ def test_one_message_with_a_quarter_of_a_million_attributes(order: Order, number
 def test_long_messages_in_few_chains(rows: int) -> None:
     """60 kB of empty attributes in each of a few messages, above and below the switch to the plain loop."""
     payload = bytes(72) + tiny_attributes("<", 60_000, [23])
-    chunk = Chunk.of(*[message("<", payload)] * rows)
+    chunk = Chunk.of(*[message("<", payload)] * rows, context=LITTLE)
     batch = decode_in_time(chunk)
     assert [len(cell) for cell in batch.columns["unknown_attributes"].tolist()] == [60_000] * rows
 
@@ -82,7 +83,7 @@ def test_long_messages_in_few_chains(rows: int) -> None:
 def test_messages_with_thousands_of_attributes_make_no_template() -> None:
     """64 equal messages of 15 kB of empty attributes: kept bytes are joined once, not attribute by attribute."""
     payload = bytes(72) + tiny_attributes("<", 15_000, list(range(100, 4000)))
-    chunk = Chunk.of(*[message("<", payload)] * 64)
+    chunk = Chunk.of(*[message("<", payload)] * 64, context=LITTLE)
     assert decode_in_time(chunk).rows == 64
 
 
@@ -93,7 +94,7 @@ def test_thousands_of_layouts() -> None:
     same_length = [message("<", bytes(72) + attribute("<", 100 + i % 30)) for i in range(6000)]
     random.shuffle(different)
     for messages in (different, same_length):
-        chunk = Chunk.of(b"".join(messages))
+        chunk = Chunk.of(b"".join(messages), context=LITTLE)
         decode_in_time(chunk)
         assert_all_agree(chunk)
 
@@ -106,7 +107,8 @@ def test_templates_are_forgotten_when_there_are_too_many() -> None:
     lengths = TEMPLATES_IN_ALL // TEMPLATES_A_LENGTH + 2
     for number in range(TEMPLATES_A_LENGTH + 3):
         for length in range(lengths):
-            chunk = Chunk.of(*[message("<", bytes(72) + attribute("<", 100 + number, bytes(4 * length)))] * 64)
+            one = message("<", bytes(72) + attribute("<", 100 + number, bytes(4 * length)))
+            chunk = Chunk.of(*[one] * 64, context=LITTLE)
             assert decoder.decode(chunk).tally.unknown == {str(100 + number): 64}
     assert rows_of(decoder.decode(dump.chunk())) == list(dump.rows)
 
@@ -114,6 +116,6 @@ def test_templates_are_forgotten_when_there_are_too_many() -> None:
 def test_tens_of_thousands_of_small_datagrams() -> None:
     """A DONE in each of 40,000 datagrams, with a row behind it that is set aside, is no quadratic search."""
     done, row = message("<", bytes(4), 3, seq=SEQ), message("<", bytes(72), seq=SEQ)
-    chunk = Chunk.of(*[done + row] * 40_000, seq=SEQ)
+    chunk = Chunk.of(*[done + row] * 40_000, context=LITTLE, seq=SEQ)
     tally = decode_in_time(chunk).tally
     assert (tally.control["done"], tally.quarantined, len(tally.faults)) == (40_000, 40_000, 64)

@@ -66,7 +66,7 @@ def test_an_empty_datagram_does_not_hide_a_cut() -> None:
     one = message("<", bytes(74), seq=SEQ)
     cut = b"\x5c" + one[1:-2]
     assert len(cut) == 90
-    chunk = Chunk.of(cut, b"", row("<"), seq=SEQ)
+    chunk = Chunk.of(cut, b"", row("<"), context=Context(order="<"), seq=SEQ)
     assert len(assert_all_agree(chunk)) == 1
 
 
@@ -81,6 +81,6 @@ def test_no_datagrams() -> None:
 def test_faults_are_counted_without_end_and_described_up_to_a_number() -> None:
     """The first of them by offset, each with its place, its length and its reason."""
     bad = message("<", bytes(71), seq=SEQ)
-    tally = Decoder().decode(Chunk.of(*[bad] * 200, seq=SEQ)).tally
+    tally = Decoder().decode(Chunk.of(*[bad] * 200, context=Context(order="<"), seq=SEQ)).tally
     assert tally.quarantined == 200
     assert tally.faults == [Fault(88 * i, 87, "shorter than inet_diag_msg") for i in range(MAX_DESCRIBED)]
