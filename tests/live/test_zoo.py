@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tests.sockets import netns
 from tests.sockets.zoo import open_zoo
 from tests.sockets.zoo_keeping import Expected, Zoo
 from xtcp.schema.columns import columns_needing
+from xtcp.schema.layout import kernel_release
 from xtcp.sources.dump_file import DumpFile
 from xtcp_replay.capture_file import CaptureFile
 
@@ -25,7 +27,7 @@ pytestmark = [pytest.mark.live, pytest.mark.root]
 
 # What iproute2 6.1 does not print, of what 6.2 kernels and later send.
 NOT_IN_SS_6_1 = ("rcv_wnd:", "rehash:")
-WITHOUT_CAPABILITY = set(columns_needing("CAP_NET_ADMIN"))
+WITHOUT_CAPABILITY = set(columns_needing("CAP_NET_ADMIN", kernel_release(os.uname().release)))
 
 
 def xtcp(ns: str, *arguments: str | Path, user: int = 0) -> subprocess.CompletedProcess[str]:

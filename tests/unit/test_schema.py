@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from xtcp.schema.columns import ALL_EXT, BY_NAME, COLUMNS, attribute_names, columns_of, ext_of
+from xtcp.schema.columns import ALL_EXT, BY_NAME, COLUMNS, attribute_names, columns_needing, columns_of, ext_of
 from xtcp.schema.inet_diag import (
     ATTRIBUTES,
     INET_DIAG_MSG,
@@ -282,3 +282,13 @@ def test_what_info_is_depends_on_the_protocol() -> None:
 def test_kernel_release(text: str, release: Release | None) -> None:
     """Major and minor of what uname, a capture's header or a user writes; None where there is no release in it."""
     assert kernel_release(text) == release
+
+
+def test_columns_that_need_a_capability() -> None:
+    """Marks and keys on every kernel; all of ULP_INFO before 6.15, some of its MPTCP part since."""
+    since = columns_needing("CAP_NET_ADMIN", (6, 18))
+    assert {"mark", "md5sig", "ulp_mptcp_map_seq"} <= set(since)
+    assert not {"ulp_name", "ulp_tls_version", "ulp_mptcp_token_loc", "tcpi_rtt"} & set(since)
+    before = columns_needing("CAP_NET_ADMIN", (6, 1))
+    assert set(before) == set(since) | {c.name for c in COLUMNS if c.attribute and c.attribute[0] == 19}
+    assert columns_needing("CAP_NET_ADMIN", None) == since

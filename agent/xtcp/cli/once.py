@@ -164,6 +164,7 @@ def _tap(args: argparse.Namespace, stack: ExitStack) -> Tap | None:
 
 def _finish(args: argparse.Namespace, chosen: Selection, poll: LivePoll) -> int:
     from xtcp.poll.capabilities import has_net_admin
+    from xtcp.schema.layout import kernel_release
 
     trailer = poll.trailer
     assert trailer is not None
@@ -176,7 +177,8 @@ def _finish(args: argparse.Namespace, chosen: Selection, poll: LivePoll) -> int:
     code = warn_of(poll.tally, [])
     if not args.quiet:
         say(trailer.line())
-        hidden = [name for name in columns_needing("CAP_NET_ADMIN") if chosen.decoded is None or name in chosen.decoded]
+        needing = columns_needing("CAP_NET_ADMIN", kernel_release(trailer.release))
+        hidden = [name for name in needing if chosen.decoded is None or name in chosen.decoded]
         if hidden and not has_net_admin():
             say(f"note: without CAP_NET_ADMIN the kernel does not show {', '.join(hidden)}")
     if poll.error is not None:

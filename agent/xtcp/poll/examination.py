@@ -99,7 +99,7 @@ def _poll(found: Examination) -> None:
     found.poll["last poll"] = trailer.line()
     lengths = ", ".join(map(str, sorted(poll.tally.info_lengths)))
     known = size_of(TCP_INFO, kernel_release(trailer.release))
-    found.poll["struct tcp_info"] = f"{lengths or 'none'} bytes sent, {known} known for this release"
+    found.poll["struct tcp_info"] = f"{lengths or 'none'} bytes sent, {known} known"
     for attribute in (a for a in ATTRIBUTES if a.body is not None):
         count = sum(times for mask, times in masks.items() if mask >> attribute.number & 1)
         state = f"seen in {count:,} socket{'s' if count > 1 else ''}" if count else "not seen"

@@ -100,7 +100,14 @@ def _needs(attributes: Iterable[Attribute], parents: tuple[int, ...] = ()) -> It
             yield from _needs(attribute.body.attributes, path)
 
 
-def columns_needing(capability: str) -> tuple[str, ...]:
-    """Names of the columns that every kernel leaves out for a reader without `capability`."""
-    paths = {path for path, needs in _needs(ATTRIBUTES) if needs == capability}
-    return tuple(c.name for c in COLUMNS if c.attribute in paths)
+def columns_needing(capability: str, release: tuple[int, int] | None) -> tuple[str, ...]:
+    """Names of the columns that kernel `release` (major, minor; None: the latest) leaves out for a reader without
+    `capability`, those of a nest that needs it among them.
+    """
+    paths = set()
+    for path, needs in _needs(ATTRIBUTES):
+        name, _, before = needs.partition(" before ")
+        older = bool(before) and release is not None and release < tuple(map(int, before.split(".")))
+        if name == capability and (older or not before):
+            paths.add(path)
+    return tuple(c.name for c in COLUMNS if c.attribute and any(c.attribute[:n] in paths for n in range(1, 4)))
