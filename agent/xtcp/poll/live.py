@@ -118,8 +118,6 @@ class LivePoll:
                 batch = self._decoder.decode(chunk)
                 tally.add(batch.tally)
                 yield from unique.add(batch)
-                # Its memory, still in the cache, is what the next batch is written to.
-                del batch
                 # The reader knows an end only where the kernel puts it; decode sees it anywhere.
                 if tally.done is not None or tally.errors:
                     break

@@ -30,7 +30,7 @@ from xtcp.netlink.request import Request
 from xtcp.netlink.socket import DiagSocket
 from xtcp.sources import Tap
 
-ARENAS: Final = 2
+ARENAS: Final = 3
 DONE_LEN: Final = 20
 LARGEST_SLOT: Final = 1 << 20
 
