@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from xtcp.errors import DamagedInput
+from xtcp.errors import ConfigurationError, DamagedInput
 from xtcp.netlink.byte_order import detect
 from xtcp.sources.input_file import COMPRESSED, EMPTY, MODIFIED_PCAP, PCAP, PCAPNG, UNKNOWN, ZEROS, kind_of
 from xtcp_replay.findings import Findings, at_byte
@@ -88,7 +88,14 @@ def _scapy(reader: str, stream: PcapStream | PcapngStream) -> Any:
     """scapy's raw reader of that name, on `stream`."""
     # Its warnings are about what the stream has judged already, and say neither file nor place.
     logging.getLogger("scapy").setLevel(logging.ERROR)
-    import scapy.utils
+    try:
+        import scapy.utils
+    except ImportError as error:
+        raise ConfigurationError(
+            "Captures are read with scapy, which is not installed here.",
+            "Usually xtcp was installed without its extra for captures.",
+            "Install it: pip install 'xtcp[replay]'",
+        ) from error
 
     return getattr(scapy.utils, reader)(stream)
 

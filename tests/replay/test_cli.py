@@ -154,3 +154,14 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     )
     assert finished.returncode == 0
     assert "Traceback" not in finished.stderr and len(finished.stdout.splitlines()) == 1
+
+
+def test_without_scapy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the extra is missing the answer names it, exit code 78."""
+    monkeypatch.setitem(sys.modules, "scapy.utils", None)
+    capture = next((Path(__file__).parents[2] / "pcaps").rglob("*.pcapng"))
+    assert run(["decode", str(capture)]) == 78
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "xtcp[replay]" in said.err
+    assert "Traceback" not in said.err
