@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.running import as_nobody
 from tests.conftest import ROOT, require_root, ss_of
 from tests.golden.test_shared_captures import unexplained
 from tests.rows import Row, decoded, rows_of
@@ -30,19 +31,16 @@ NOT_IN_SS_6_1 = ("rcv_wnd:", "rehash:")
 WITHOUT_CAPABILITY = set(columns_needing("CAP_NET_ADMIN", kernel_release(os.uname().release)))
 
 
-def xtcp(ns: str, *arguments: str | Path, user: int = 0) -> subprocess.CompletedProcess[str]:
-    """Runs the command in the namespace, with no capability at all for a `user` other than root."""
+def xtcp(ns: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs the command in the namespace."""
     command: list[str | Path] = [sys.executable, "-m", "xtcp", *arguments]
-    if user:
-        bare = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--bounding-set=-all"]
-        command = [*bare, "--inh-caps=-all", "--no-new-privs", *command]
     environment = {"PYTHONPATH": f"{ROOT}/agent:{ROOT}/replay", "PATH": "/usr/sbin:/usr/bin:/bin"}
     return netns.run_in(ns, command, env=environment)
 
 
-def once(ns: str, *arguments: str | Path, user: int = 0) -> list[Row]:
+def once(ns: str, *arguments: str | Path) -> list[Row]:
     """The rows of `xtcp once --format json`."""
-    done = xtcp(ns, "once", "--format", "json", *arguments, user=user)
+    done = xtcp(ns, "once", "--format", "json", *arguments)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -112,12 +110,12 @@ def test_everything_a_socket_can_be(zoo: tuple[str, list[Expected], dict[str, st
 def test_nobody_sees_all_but_marks_and_keys(zoo: tuple[str, list[Expected], dict[str, str]]) -> None:
     """Without any privilege everything comes but mark and md5sig, and standard error says so."""
     ns, expected, _ = zoo
-    done = xtcp(ns, "once", "--format", "json", user=65534)
+    done = netns.inside(ns, as_nobody, "once", "--format", "json")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert judge(expected, rows, WITHOUT_CAPABILITY) == []
     assert not any(row.keys() & WITHOUT_CAPABILITY for row in rows)
-    assert "CAP_NET_ADMIN" in done.stderr
+    assert b"CAP_NET_ADMIN" in done.stderr
 
 
 def test_ss_says_the_same_of_the_same_bytes(zoo: tuple[str, list[Expected], dict[str, str]], tmp_path: Path) -> None:
