@@ -97,7 +97,7 @@ def test_no_ipv6_at_all_is_no_error(kernel: Kernel, capsys: pytest.CaptureFixtur
     """A kernel that has IPv6's diag and no IPv6 sockets gives an empty dump: exit 0."""
     kernel({2: [row(1), done()], 10: [done()]})
     assert run(["once", "--format", "null"]) == ExitCode.OK
-    assert "1 sockets" in capsys.readouterr().err
+    assert "1 socket in" in capsys.readouterr().err
 
 
 def test_fault_16_an_endless_dump_ends_at_the_deadline(kernel: Kernel, capsys: pytest.CaptureFixture[str]) -> None:

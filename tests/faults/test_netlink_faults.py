@@ -16,6 +16,7 @@ import pytest
 
 from tests.fake_kernel import SEQ, Datagram, ScriptedDiag, done, error, message, row
 from xtcp.batch import Batch
+from xtcp.cli.main import run
 from xtcp.decode.decoder import Decoder
 from xtcp.errors import ExitCode, KernelRefused
 from xtcp.netlink.arena import SLOT
@@ -328,3 +329,25 @@ def test_fault_17_no_descriptor() -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
+
+
+def test_flags_are_said_beside_damage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cut datagram is damage and loss: both are said, even with -q."""
+    script: list[Step] = [row(1), Datagram(row(2)[:40], flags=0x20), done()]
+
+    def make(request: Request, context: object, **options: object) -> LiveDump:
+        return LiveDump(
+            request,
+            context,  # type: ignore[arg-type]
+            **options,  # type: ignore[arg-type]
+            one_call=False,
+            seq=SEQ,
+            open_socket=lambda: ScriptedDiag(script),  # type: ignore[arg-type, return-value]
+        )
+
+    def scripted(*arguments: object, **options: object) -> LivePoll:
+        return LivePoll(*arguments, **options, make_dump=make)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("xtcp.poll.live.LivePoll", scripted)
+    assert run(["once", "-4", "-q", "--format", "null"]) == ExitCode.DAMAGED
+    assert "rows may be missing" in capsys.readouterr().err

@@ -6,19 +6,19 @@ Only the netlink payloads are taken out of the captures here, by a reader of its
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT, captures_folder
 from tests.equality import assert_all_agree, rows_by_template
 from xtcp.chunk import Chunk, Context
 from xtcp.decode.decoder import Decoder
 from xtcp.schema.model import Order
 
-CAPTURES = Path(os.environ.get("XTCP_CAPTURES") or Path(__file__).parents[3] / "shared" / "captures")
+CAPTURES = captures_folder() or ROOT / "no captures"
 LINKTYPE_NETLINK = 253
 NETLINK_SOCK_DIAG = 4
 COOKED_LENGTH = 16

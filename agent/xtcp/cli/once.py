@@ -183,9 +183,9 @@ def _finish(args: argparse.Namespace, chosen: Selection, poll: LivePoll) -> int:
             say(f"note: without CAP_NET_ADMIN the kernel does not show {', '.join(hidden)}")
     if poll.error is not None:
         raise poll.error
-    if trailer.flags and code == ExitCode.OK:
+    if trailer.flags:
         say(f"warning: rows may be missing: {'; '.join(_FLAGS.get(flag, flag) for flag in trailer.flags)}")
-        return ExitCode.TEMPORARY
+        return code or ExitCode.TEMPORARY
     return code
 
 

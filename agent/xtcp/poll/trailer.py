@@ -56,7 +56,10 @@ class Trailer:
 
     def line(self) -> str:
         """One line for people."""
-        parts = [f"{self.delivered:,} sockets in {self.seconds:.3f} s", f"{self.messages:,} messages"]
+        parts = [
+            f"{self.delivered:,} socket{'' if self.delivered == 1 else 's'} in {self.seconds:.3f} s",
+            f"{self.messages:,} messages",
+        ]
         parts += [
             f"{count:,} {name}"
             for name, count in (

@@ -23,7 +23,17 @@ from xtcp.netlink.byte_order import LONGEST_MESSAGE, detect
 from xtcp.netlink.numbers import NLMSG_DONE, NLMSG_HDRLEN, aligned
 from xtcp.schema.inet_diag import IPPROTO_TCP
 from xtcp.schema.model import Order
-from xtcp.sources.input_file import COMPRESSED, HEAD, MODIFIED_PCAP, PCAP, PCAPNG, input_error, kind_of, open_input
+from xtcp.sources.input_file import (
+    COMPRESSED,
+    EMPTY,
+    HEAD,
+    MODIFIED_PCAP,
+    PCAP,
+    PCAPNG,
+    input_error,
+    kind_of,
+    open_input,
+)
 
 ARENA: Final = 2 << 20
 _HOW_TO_MAKE: Final = "Make one with: ss -tinaD FILE, or with: xtcp once --record FILE.pcap for xtcp-replay."
@@ -65,7 +75,8 @@ class DumpFile:
             raise DamagedInput(what, "", f"Read it with: xtcp-replay decode {self._path}")
         if kind in COMPRESSED:
             raise DamagedInput(what, "", f"Decompress it first: {kind} -dc {self._path} | xtcp once --from -")
-        raise DamagedInput(what, "Usually this is another file than was meant.", _HOW_TO_MAKE)
+        why = "the capture or the copy was interrupted" if kind == EMPTY else "this is another file than was meant"
+        raise DamagedInput(what, f"Usually {why}.", _HOW_TO_MAKE)
 
     def _messages(self, buffer: _Buffer, context: Context) -> Iterator[Chunk]:
         header = struct.Struct(context.order + "IHHII")
