@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "agent"), str(ROOT / "replay")]
 from tests.sockets import netns  # noqa: E402 - a script finds the repository first
 from tests.sockets.zoo import open_zoo  # noqa: E402
 from tests.sockets.zoo_keeping import Zoo  # noqa: E402
-from xtcp_replay.capture_file import CaptureFile  # noqa: E402
+from xtcp_replay.reading.capture_file import CaptureFile  # noqa: E402
 
 SS_OPTIONS = ("-tinmaeO", "--tos", "--inet-sockopt")
 

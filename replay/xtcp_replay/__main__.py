@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from xtcp_replay.cli import run
+from xtcp_replay.cli.main import run
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from xtcp.netlink.numbers import NETLINK_SOCK_DIAG, NLMSG_DONE, NLMSG_ERROR
 from xtcp.netlink.request import Request
 from xtcp.poll.live import LivePoll, Wanted, this_host
 from xtcp.sources.live import LiveDump
-from xtcp_replay.capture_file import CaptureFile
+from xtcp_replay.reading.capture_file import CaptureFile
 
 ONE_PASS = Request(0)
 TWO_DUMPS = (Request(socket.AF_INET), Request(socket.AF_INET6))

@@ -13,7 +13,7 @@ import pytest
 from tests.cli.running import capture_of, three_parts, xtcp, xtcp_replay
 from xtcp.cli.main import run
 from xtcp.errors import ExitCode
-from xtcp_replay.cli import run as run_replay
+from xtcp_replay.cli.main import run as run_replay
 
 GARBAGE = random.Random(7).randbytes(3000)
 NOT_A_DUMP = {

@@ -51,7 +51,7 @@ def test_every_format_has_the_same_values(opened: Opened, tmp_path: Path, capfd:
     """JSON and CSV of one recorded dump agree in every column of every row; absent is left out, and empty."""
     capture = tmp_path / "host.pcapng"
     assert run(["once", "-q", "--format", "null", "--record", str(capture)]) == ExitCode.OK
-    from xtcp_replay.cli import run as replay
+    from xtcp_replay.cli.main import run as replay
 
     assert replay(["decode", str(capture), "-q", "--format", "json"]) == ExitCode.OK
     objects = [json.loads(line) for line in capfd.readouterr().out.splitlines()]

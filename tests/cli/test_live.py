@@ -14,7 +14,7 @@ from tests.cli.conftest import Opened
 from tests.cli.running import xtcp
 from xtcp.cli.main import run
 from xtcp.errors import ExitCode
-from xtcp_replay.cli import run as run_replay
+from xtcp_replay.cli.main import run as run_replay
 
 pytestmark = pytest.mark.live
 

@@ -12,7 +12,7 @@ from tests.cli.running import three_parts, xtcp, xtcp_replay
 from xtcp import __version__
 from xtcp.cli.main import run
 from xtcp.errors import ExitCode
-from xtcp_replay.cli import run as run_replay
+from xtcp_replay.cli.main import run as run_replay
 
 WRONG = {
     "no such command": (["bogus"], ["'bogus'", "once", "doctor", "columns"]),

@@ -49,7 +49,7 @@ def guided(name: str, seconds: int) -> None:
         from tests.fuzz import targets
 
         if name == "capture_file":
-            import xtcp_replay.capture_file  # noqa: F401
+            import xtcp_replay.reading.capture_file  # noqa: F401
     options = [
         f"-max_total_time={seconds}",
         f"-rss_limit_mb={MEMORY_MB}",

@@ -121,7 +121,7 @@ def dump_file(data: bytes) -> None:
 
 def capture_file(data: bytes) -> None:
     """So is a capture, pcap or pcapng."""
-    from xtcp_replay.capture_file import CaptureFile
+    from xtcp_replay.reading.capture_file import CaptureFile
 
     with _file_of(data) as path:
         _decode_all(CaptureFile(path))

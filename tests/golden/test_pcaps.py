@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.golden.test_shared_captures import unexplained
 from tests.rows import rows_by_dump
-from xtcp_replay.capture_file import CaptureFile
+from xtcp_replay.reading.capture_file import CaptureFile
 
 PCAPS = ROOT / "pcaps"
 CAPTURES: list[dict[str, Any]] = tomllib.loads((PCAPS / "manifest.toml").read_text())["capture"]

@@ -14,7 +14,7 @@ import pytest
 from tests.rows import Row, decoded, rows_by_dump, rows_of
 from tests.witness.ss_text import disagreements, groups_shown, match, parse
 from xtcp.sources.dump_file import DumpFile
-from xtcp_replay.capture_file import CaptureFile
+from xtcp_replay.reading.capture_file import CaptureFile
 
 pytestmark = pytest.mark.external
 

@@ -22,7 +22,7 @@ from tests.sockets.zoo_keeping import Expected, Zoo
 from xtcp.schema.columns import columns_needing
 from xtcp.schema.layout import kernel_release
 from xtcp.sources.dump_file import DumpFile
-from xtcp_replay.capture_file import CaptureFile
+from xtcp_replay.reading.capture_file import CaptureFile
 
 pytestmark = [pytest.mark.live, pytest.mark.root]
 

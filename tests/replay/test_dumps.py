@@ -34,8 +34,8 @@ from tests.replay.made import (
 from xtcp.batch import Tally
 from xtcp.errors import DamagedInput
 from xtcp.schema.model import Order
-from xtcp_replay import dumps as dumps_module
-from xtcp_replay.capture_file import CaptureFile
+from xtcp_replay.reading import dumps as dumps_module
+from xtcp_replay.reading.capture_file import CaptureFile
 
 ORDERS: tuple[Order, ...] = ("<", ">")
 INCOMPLETE = "dumps without their NLMSG_DONE: some sockets may be missing"

@@ -12,7 +12,7 @@ from xtcp.batch import Tally
 from xtcp.decode.decoder import Decoder
 from xtcp.schema.model import Order
 from xtcp.sources.dump_file import DumpFile
-from xtcp_replay.capture_file import CaptureFile
+from xtcp_replay.reading.capture_file import CaptureFile
 
 pytestmark = pytest.mark.external
 

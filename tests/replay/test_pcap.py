@@ -15,7 +15,7 @@ from tests.encoder import message
 from tests.replay.made import MULTI, T0, cooked, done, dump, pcap, pcap_header, record, request, row, saved, sockets
 from xtcp.batch import Tally
 from xtcp.errors import DamagedInput, ExitCode, UsageError
-from xtcp_replay.capture_file import CaptureFile
+from xtcp_replay.reading.capture_file import CaptureFile
 
 DATAGRAMS = [*dump((1, 2, 3)), *dump((4, 5), family=10)]
 ROWS = [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5)]

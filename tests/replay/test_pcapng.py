@@ -14,7 +14,7 @@ from scapy.utils import RawPcapNgReader
 from tests.replay.made import T0, block, cooked, dump, enhanced, interface, option, row, saved, section, sockets
 from xtcp.batch import Tally
 from xtcp.errors import DamagedInput
-from xtcp_replay.capture_file import CaptureFile
+from xtcp_replay.reading.capture_file import CaptureFile
 
 
 def pcapng(order: str = "<", cookies: tuple[int, ...] = (1, 2), options: bytes = b"") -> bytes:

@@ -16,7 +16,7 @@ from xtcp.chunk import NATIVE, Chunk, Context
 from xtcp.decode.decoder import Decoder
 from xtcp.netlink.request import Request
 from xtcp.sinks.capture_file import open_capture
-from xtcp_replay.capture_file import CaptureFile
+from xtcp_replay.reading.capture_file import CaptureFile
 
 SEQ, PORT = 0x5EED5EED, 77
 LAYOUT = Layout((Item(1, 16), Item(2, 248), Item(4, 6), Item(7, 36), Item(8, 1), Item(21, 8)), release=(6, 10))

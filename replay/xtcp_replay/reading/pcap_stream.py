@@ -13,9 +13,9 @@ import struct
 from typing import Final
 
 from xtcp.errors import DamagedInput
-from xtcp_replay.findings import Findings, at_byte
-from xtcp_replay.input_bytes import InputBytes
-from xtcp_replay.interface import LINKTYPE_NETLINK, Interface, wrong_link_type
+from xtcp_replay.reading.findings import Findings, at_byte
+from xtcp_replay.reading.input_bytes import InputBytes
+from xtcp_replay.reading.interface import LINKTYPE_NETLINK, Interface, wrong_link_type
 
 # No capture program takes more of a packet than 262,144 bytes.
 LONGEST_PACKET: Final = 1 << 20

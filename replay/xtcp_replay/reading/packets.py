@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, NamedTuple
 from xtcp.errors import ConfigurationError, DamagedInput
 from xtcp.netlink.byte_order import detect
 from xtcp.sources.input_file import COMPRESSED, EMPTY, MODIFIED_PCAP, PCAP, PCAPNG, UNKNOWN, ZEROS, kind_of
-from xtcp_replay.findings import Findings, at_byte
-from xtcp_replay.input_bytes import InputBytes
-from xtcp_replay.interface import HOW_TO_CAPTURE, LINKTYPE_NETLINK, Interface, wrong_link_type
-from xtcp_replay.pcap_stream import LONGEST_PACKET, PcapStream
-from xtcp_replay.pcapng_stream import PcapngStream
+from xtcp_replay.reading.findings import Findings, at_byte
+from xtcp_replay.reading.input_bytes import InputBytes
+from xtcp_replay.reading.interface import HOW_TO_CAPTURE, LINKTYPE_NETLINK, Interface, wrong_link_type
+from xtcp_replay.reading.pcap_stream import LONGEST_PACKET, PcapStream
+from xtcp_replay.reading.pcapng_stream import PcapngStream
 
 
 class Packet(NamedTuple):

@@ -30,9 +30,9 @@ from xtcp.sinks.capture_file import (
     SHB_OS,
     SHB_USERAPPL,
 )
-from xtcp_replay.findings import Findings, at_byte
-from xtcp_replay.input_bytes import InputBytes
-from xtcp_replay.interface import Interface
+from xtcp_replay.reading.findings import Findings, at_byte
+from xtcp_replay.reading.input_bytes import InputBytes
+from xtcp_replay.reading.interface import Interface
 
 LONGEST_BLOCK: Final = 1 << 20
 IF_TSOFFSET: Final = 14

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from xtcp.chunk import Chunk
 from xtcp.schema.model import Order
 from xtcp.sources.input_file import open_input
-from xtcp_replay.dumps import Dumps
-from xtcp_replay.findings import Findings
-from xtcp_replay.packets import read_packets
+from xtcp_replay.reading.dumps import Dumps
+from xtcp_replay.reading.findings import Findings
+from xtcp_replay.reading.packets import read_packets
 
 
 class CaptureFile:

@@ -35,11 +35,11 @@ from xtcp.netlink.numbers import (
     aligned,
 )
 from xtcp.schema.model import Order
-from xtcp_replay.diag_request import AF_UNSPEC, NOT_INET, Asked, asked_for
-from xtcp_replay.findings import Findings, at_byte
-from xtcp_replay.interface import Interface
-from xtcp_replay.packets import Packet
-from xtcp_replay.pcap_stream import LONGEST_PACKET
+from xtcp_replay.reading.diag_request import AF_UNSPEC, NOT_INET, Asked, asked_for
+from xtcp_replay.reading.findings import Findings, at_byte
+from xtcp_replay.reading.interface import Interface
+from xtcp_replay.reading.packets import Packet
+from xtcp_replay.reading.pcap_stream import LONGEST_PACKET
 
 ARENA: Final = 2 << 20
 HELD: Final = 64 << 20

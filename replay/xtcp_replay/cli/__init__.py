@@ -1,0 +1,1 @@
+"""The command line of xtcp-replay: a module a verb, each with `add_parser(verbs)`."""

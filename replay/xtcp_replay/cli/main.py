@@ -1,0 +1,41 @@
+"""Arguments to exit code: the verbs of `xtcp-replay`. Options, formats and exit codes are those of `xtcp`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from xtcp import __version__
+from xtcp.cli.command import EXIT_CODES, Parser, run_command
+from xtcp_replay.cli import decode
+
+_VERBS = (decode,)
+_EXAMPLES = """\
+a capture is made as root with
+  modprobe nlmon; ip link add nlmon0 type nlmon; ip link set nlmon0 up
+  tcpdump -i nlmon0 -s 0 -w FILE.pcap                   and, meanwhile: ss -tinmae
+or without nlmon and without root with
+  xtcp once --record FILE.pcapng
+
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line of `xtcp-replay`."""
+    top = Parser(
+        prog="xtcp-replay",
+        description="Captures of the kernel's sock_diag messages, through the decoder that xtcp uses live.",
+        epilog=_EXAMPLES + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"xtcp-replay {__version__}")
+    verbs = top.add_subparsers(title="commands", dest="verb", metavar="COMMAND", parser_class=Parser)
+    for module in _VERBS:
+        module.add_parser(verbs)
+    return top
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs `xtcp-replay` with `argv` (without the program's name); returns the exit code."""
+    return run_command(parser, argv)

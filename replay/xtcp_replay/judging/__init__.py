@@ -1,0 +1,1 @@
+"""What decoding should give: other programs as witnesses, golden rows, differences."""

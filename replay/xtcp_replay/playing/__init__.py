@@ -1,0 +1,1 @@
+"""A capture played into sinks, at its own pace or faster."""

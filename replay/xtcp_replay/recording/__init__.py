@@ -1,0 +1,1 @@
+"""Captures taken from a netlink monitor, or from dumps of our own."""
