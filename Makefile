@@ -1,7 +1,8 @@
 # Every target sets up what it needs in .venv, once; a second run costs nothing. `make help` lists the targets.
 
 PYTHON  ?=# the Python to make .venv with; empty: the newest found that is 3.11 or later
-ARGS    ?=# passed on by run, test and bench
+ARGS    ?=# passed on by run, test, bench and capture ADD=…
+ADD     ?=# the file that capture adds
 MINUTES ?= 1
 
 VENV    := .venv
@@ -13,7 +14,7 @@ SOURCE  := agent replay tests pcaps
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench fuzz columns capture pins venv clean
+.PHONY: help run test check format bench fuzz columns golden capture pins venv clean
 MAKEFLAGS += --no-print-directory
 
 help: ## This list
@@ -47,8 +48,12 @@ fuzz: $(VENV)/fuzz.stamp ## Fuzz every entry point, MINUTES=1 all together
 columns: $(VENV)/project.stamp ## Write proto/columns.md from the schema
 	@$(PY) -m xtcp.schema.render --write
 
-capture: $(VENV)/test.stamp ## Record this kernel's capture with its witnesses into pcaps/, as root
-	@$(PY) pcaps/record.py
+golden: $(VENV)/test.stamp ## Check all of pcaps/: manifest, golden rows, twins, damaged files
+	@$(VENV)/bin/xtcp-replay golden check pcaps
+	@$(PY) -m pytest --quiet --no-header tests/golden/test_damaged.py
+
+capture: $(VENV)/test.stamp ## Record this kernel's capture into pcaps/, as root; ADD=FILE adds one that is there
+	@$(if $(ADD),$(PY) pcaps/add.py "$(ADD)" $(ARGS),$(PY) pcaps/record.py)
 
 pins: $(VENV)/project.stamp ## Pin requirements/*.txt again, with Python 3.11, the oldest that must take them
 	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
+import pytest
 
 from xtcp.batch import Batch, Tally
 from xtcp.chunk import Chunk
+from xtcp.decode import messages
 from xtcp.decode.assembly import Assembly
 from xtcp.decode.decoder import Decoder
 from xtcp.decode.messages import find_rows
@@ -52,15 +54,18 @@ def assert_balanced(tally: Tally) -> None:
 
 
 def assert_all_agree(chunk: Chunk, *, md5_keys: bool = False) -> list[Row]:
-    """Decodes `chunk` in all three ways, asserts that they agree, returns the rows."""
+    """Decodes `chunk` in all three ways, asserts that they agree, returns the rows.
+
+    Where it is small enough for its messages to be read one by one, also as if it were not.
+    """
     expected, tally = decode_plainly(chunk, md5_keys=md5_keys)
     decoder = Decoder(md5_keys=md5_keys)
     # The second pass uses the templates that the first one learned.
-    for batch in (
-        decoder.decode(chunk),
-        decoder.decode(chunk),
-        Decoder(md5_keys=md5_keys, templates=False).decode(chunk),
-    ):
+    batches = [decoder.decode(chunk), decoder.decode(chunk)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(messages, "FEW_BYTES", 0)
+        batches.append(Decoder(md5_keys=md5_keys, templates=False).decode(chunk))
+    for batch in batches:
         assert_sound(batch)
         assert batch.tally == tally
         rows = rows_of(batch)

@@ -6,6 +6,7 @@ The way of the data, imports from right to left only:
                      schema: the one table that every stage reads
 
 errors    every exception and exit code
+spelling  what a name that does not exist may have meant
 schema    structs, attributes and columns (the table)
 netlink   the kernel's interface: requests, the socket, arenas
 chunk     Chunk: bytes of a dump with their context
@@ -14,7 +15,8 @@ decode    Chunk to Batch, without I/O
 sources   where chunks come from: the live kernel, a raw dump file
 poll      one poll: source to unique rows, closed by a trailer
 encode    Batch to text
-sinks     text to a file or standard output; captures to a file
+ledger    what became of every row that a sink was offered
+sinks     where rows go, behind one Protocol; captures to a file
 cli       the commands
 """
 

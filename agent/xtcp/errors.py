@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     """What a command ends with; 2 and above 63 as in sysexits.h and by convention."""
 
     OK = 0
+    FINDING = 1
     USAGE = 2
     DAMAGED = 3
     UNAVAILABLE = 69

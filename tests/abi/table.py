@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from xtcp.netlink import numbers
-from xtcp.schema import inet_diag, names, tcp_info
+from xtcp.schema import inet_diag, names, requests, tcp_info
 from xtcp.schema.inet_diag import ATTRIBUTES, INET_DIAG_SOCKID, INET_DIAG_SOCKOPT, SK_MEMINFO
 from xtcp.schema.model import Attribute, Bits, Field, Nest, Struct
 from xtcp.schema.mptcp_info import MPTCP_INFO
@@ -31,6 +31,10 @@ STRUCTS: Final[tuple[Struct, ...]] = (
     tcp_info.TCP_BBR_INFO,
     tcp_info.TCP_INFO,
     MPTCP_INFO,
+    requests.NLATTR,
+    requests.INET_DIAG_BC_OP,
+    requests.INET_DIAG_HOSTCOND,
+    requests.INET_DIAG_MARKCOND,
 )
 
 # include/net/tcp_states.h, without the prefix: TCP_ in the kernel, BPF_TCP_ in include/uapi/linux/bpf.h.
@@ -110,7 +114,9 @@ def _attribute_numbers(attributes: Iterable[Attribute]) -> Iterator[Enumerator]:
 
 
 def enumerators(state_prefix: str) -> tuple[Enumerator, ...]:
-    """Attribute numbers of all nests, the order of `SK_MEMINFO`, states, congestion states, protocols."""
+    """Attribute numbers of all nests, operations of a filter, the order of `SK_MEMINFO`, states, congestion states,
+    protocols.
+    """
     meminfo = (
         Enumerator("SK_MEMINFO_" + field.name.removeprefix("skmem_").upper(), index, release_of(field.since))
         for index, field in enumerate(SK_MEMINFO.fields)
@@ -124,7 +130,8 @@ def enumerators(state_prefix: str) -> tuple[Enumerator, ...]:
         Enumerator("IPPROTO_TCP", inet_diag.IPPROTO_TCP, (0, 0)),
         Enumerator("IPPROTO_MPTCP", inet_diag.IPPROTO_MPTCP, (5, 6)),
     )
-    return (*_attribute_numbers(ATTRIBUTES), *meminfo, *states, *congestion, *protocols)
+    around = (*requests.REQUEST_ATTRIBUTES, *requests.ERROR_ATTRIBUTES, *requests.OPERATIONS)
+    return (*_attribute_numbers((*ATTRIBUTES, *around)), *meminfo, *states, *congestion, *protocols)
 
 
 def netlink_numbers() -> tuple[Enumerator, ...]:

@@ -23,6 +23,7 @@ class Case:
 FLOOR: Final = "floor"
 POLL: Final = "poll"
 REPLAY: Final = "replay"
+REPLAYED: Final = "replay-decode"
 
 CASES: Final = (
     Case(FLOOR, "kernel floor: two v2 dumps, thrown away"),
@@ -31,6 +32,7 @@ CASES: Final = (
     Case("poll-serial", "poll without the reader thread"),
     Case("poll-lockstep", "poll without templates"),
     Case("decode", "decode alone, of a dump in memory"),
+    Case(REPLAYED, "decode alone, of the pcap's chunks in memory"),
     Case(REPLAY, "replay: pcap to columns"),
     Case("help", "xtcp --help", inside=False),
     Case("null", "xtcp once --format null", inside=False),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tests.bench.cases import FLOOR, MANY, POLL, REPLAY
+from tests.bench.cases import FLOOR, MANY, POLL, REPLAY, REPLAYED
 from tests.bench.sample import Measured
 
 KIB: Final = 1024
@@ -74,6 +74,7 @@ GOALS: Final = (
     Goal(
         "replay ≥ 15 × faster than tshark", "×", 15, lambda runs: runs[-1].ratio("tshark", REPLAY, "wall"), least=True
     ),
+    Goal("replay ≤ 1.5 × decoding the same chunks", "×", 1.5, lambda runs: runs[-1].ratio(REPLAY, REPLAYED, "wall")),
     Goal("json to a file ≤ 2 s", "s", 2, lambda runs: runs[-1].median("json", "wall")),
     Goal("json: peak RSS ≤ 96 MiB", "MiB", 96, _peak_mib),
     Goal("json: RSS grows ≤ 50 bytes a socket", "bytes", 50, _growth),

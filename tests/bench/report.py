@@ -59,11 +59,16 @@ def _first_line(*argv: str) -> str:
     return found[0] if found else said
 
 
+def facts_line(facts: dict[str, str]) -> str:
+    """`machine` as a sentence."""
+    return ", ".join(f"{name} {value}" if name != "date" else value for name, value in facts.items()) + "."
+
+
 def text(facts: dict[str, str], runs: Sequence[Measured], verdicts: Sequence[Verdict], rounds: int) -> str:
     """Machine, goals, and a table for each farm."""
     largest = max(run.expected for run in runs)
     parts = [
-        ", ".join(f"{name} {value}" if name != "date" else value for name, value in facts.items()) + ".",
+        facts_line(facts),
         f"Medians of {rounds} rounds; goals at {largest:,} sockets:",
         _table(["goal", "measured", ""], [_verdict(verdict) for verdict in verdicts]),
     ]

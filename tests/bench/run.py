@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if __package__ in (None, ""):  # run as a script
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import goals, report
+from tests.bench import goals, large, report
 from tests.bench.cases import BY_NAME, FLOOR
 from tests.bench.programs import ROOT, Failed
 from tests.bench.rounds import on_farm
@@ -35,6 +35,8 @@ NO_ROOT = 77
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints; returns 1 where a program failed, 77 without root. A missed goal is a result, no failure."""
     arguments = _arguments(argv)
+    if arguments.large is not None:
+        return _large(arguments.large)
     if os.geteuid() != 0:
         print("The bench needs root, for network namespaces of its own. Try: sudo make bench", file=sys.stderr)
         return NO_ROOT
@@ -60,6 +62,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _large(gigabytes: float) -> int:
+    """One large capture; 1 where it failed or memory grew."""
+    facts = report.machine()
+    try:
+        result = large.large(int(gigabytes * large.GB))
+    except Failed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{report.facts_line(facts)}\n\n{result.line()}")
+    return 0 if result.met is not False else 1
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     summary, _, rest = str(__doc__).partition("\n")
     parser = argparse.ArgumentParser(
@@ -70,6 +84,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a first impression: 1000,20000 in 3 rounds")
     parser.add_argument(
         "--only", type=_names, default=tuple(BY_NAME), metavar="CASE,…", help=f"of: {', '.join(BY_NAME)}"
+    )
+    parser.add_argument(
+        "--large", type=float, metavar="GB", help="instead: decode a capture of so many GB in constant memory"
     )
     parser.add_argument("--write", action="store_true", help="put the results into docs/performance.md")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single figure to FILE")

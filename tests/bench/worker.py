@@ -16,15 +16,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from tests.bench.cases import FLOOR, POLL, REPLAY
+from tests.bench.cases import FLOOR, POLL, REPLAY, REPLAYED
 from tests.bench.sample import Sample
 from xtcp.chunk import Chunk
 from xtcp.decode.decoder import Decoder
 from xtcp.netlink.numbers import NETLINK_SOCK_DIAG, NLMSG_DONE, NLMSG_ERROR
 from xtcp.netlink.request import Request
 from xtcp.poll.live import LivePoll, Wanted, this_host
+from xtcp.sources import Source
 from xtcp.sources.live import LiveDump
-from xtcp_replay.reading.capture_file import CaptureFile
+from xtcp_replay.reading.opening import open_source
 
 ONE_PASS = Request(0)
 TWO_DUMPS = (Request(socket.AF_INET), Request(socket.AF_INET6))
@@ -62,12 +63,11 @@ def decoded(chunks: Iterable[Chunk]) -> int:
     return sum(decoder.decode(chunk).rows for chunk in chunks)
 
 
-def kept_dump() -> list[Chunk]:
-    """A dump by the one-pass request, kept in memory."""
-    dump = LiveDump(ONE_PASS, this_host())
+def kept(source: Source) -> list[Chunk]:
+    """All chunks of a source, in memory of their own."""
     return [
         replace(chunk, data=chunk.data.copy(), starts=chunk.starts.copy(), ends=chunk.ends.copy())
-        for chunk in dump.chunks()
+        for chunk in source.chunks()
     ]
 
 
@@ -79,8 +79,9 @@ def cases(pcap: str) -> dict[str, Callable[[], int | None]]:
         POLL: partial(poll, overlap=True),
         "poll-serial": partial(poll, overlap=False),
         "poll-lockstep": partial(poll, overlap=True, templates=False),
-        "decode": partial(decoded, kept_dump()),
-        REPLAY: lambda: decoded(CaptureFile(pcap).chunks()),
+        "decode": partial(decoded, kept(LiveDump(ONE_PASS, this_host()))),
+        REPLAYED: partial(decoded, kept(open_source(pcap))),
+        REPLAY: lambda: decoded(open_source(pcap).chunks()),
     }
 
 

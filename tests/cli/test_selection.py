@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from xtcp.cli.selection import select, states
-from xtcp.cli.spelling import meant
 from xtcp.errors import UsageError
 from xtcp.schema.columns import ALL_EXT, COLUMNS
+from xtcp.spelling import meant
 
 # ss(8), STATE-FILTER, and the kernel's numbers (include/net/tcp_states.h).
 SS_STATES = {

@@ -10,10 +10,18 @@ no corpus file has; inputs that a fuzzer found are kept under names of their own
 from __future__ import annotations
 
 import argparse
+import json
 import struct
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT), str(ROOT / "agent"), str(ROOT / "replay")]
+
+from tests.replay.make_damaged import archived  # noqa: E402 - a script finds the repository first
+from tests.replay.packed import PACK  # noqa: E402
+
 CORPUS = ROOT / "tests" / "fuzz" / "corpus"
 ENHANCED_PACKET = 6
 COOKED = 16
@@ -62,6 +70,20 @@ def interesting(found: list[bytes], order: str) -> list[bytes]:
     return [rows[0], rows[len(rows) // 2], rows[-1], done]
 
 
+def requests() -> bytes:
+    """A request with a filter, and its refusal with a text."""
+    from xtcp_replay import layers
+
+    nl = layers.of("<")
+    host = nl.INET_DIAG_BC_S_COND(family="inet", prefix_len=8, port=0xFFFFFFFF, addr="10.0.0.0", no=36)
+    operations = [host, nl.INET_DIAG_BC_S_GE(port=443, no=20), nl.INET_DIAG_BC_MARK_COND(mark=1, mask=255, no=16)]
+    attributes = [nl.INET_DIAG_REQ_BYTECODE(bytecode=operations), nl.INET_DIAG_REQ_PROTOCOL(req_protocol=262)]
+    asked = nl.nlmsghdr() / nl.inet_diag_req_v2(sdiag_family="inet", attributes=attributes)
+    said = [nl.NLMSGERR_ATTR_MSG(msg="no"), nl.NLMSGERR_ATTR_OFFS(offs=72)]
+    refused = nl.nlmsghdr(nlmsg_flags=0x200) / nl.nlmsgerr(error=-22, msg=asked, attributes=said)
+    return bytes(nl.datagram(messages=[asked, refused]))
+
+
 def write(target: str, name: str, data: bytes) -> None:
     """One corpus file."""
     folder = CORPUS / target
@@ -94,8 +116,27 @@ def main() -> None:
     write("dump_file", "little-cut", b"".join(short_little)[:-10])
     write("capture_file", "big-pcap", pcap(">", short_big))
     write("capture_file", "pcap", pcap("<", [b"".join(short_little[:2]), *short_little[2:]]))
+    write("layers", "big", b"\x01\x00" + b"".join(short_big[1:]))
+    write("layers", "little", b"\x08\x00" + b"".join(short_little[1:]))
+    write("layers", "requests", b"\x00\x00" + requests())
     head, packets = blocks[:2], sorted((block for block in blocks if packet_of(block)), key=len)
-    write("capture_file", "pcapng", b"".join([*head, packets[len(packets) // 2], packets[0]])[:2500])
+    pcapng = b"".join([*head, packets[len(packets) // 2], packets[0]])[:2500]
+    write("capture_file", "pcapng", pcapng)
+    write("capture_file", "raw", b"".join(short_little))
+    write("capture_file", "archive", archive(short_little[:2]))
+    for kind, pack in PACK.items():
+        write("capture_file", kind, pack(pcapng))
+    for setting in (0x10, 0x21, 0x52, 0x93, 0x35):
+        write("compressed", f"{setting:x}", bytes((setting, 200)) + pcap("<", short_little))
+    two = bytes((0x00, 0x01, 0x40, 0x04, 0x05, 0x03, 0x41, 0x45, 0x07, 0x43, 0x30, 0x31, 0x33))
+    write("dumps", "two-programs", two)
+    write("dumps", "lost-ends", bytes((0x00, 0x02, 0x01, 0x00, 0x02, 0x01, 0x03, 0x80, 0x01, 0x80, 0x01)))
+
+
+def archive(rows: list[bytes]) -> bytes:
+    """An archive of m-lab's tcp-info."""
+    lines = [json.dumps({"Metadata": {"UUID": "host_1568930000_00000000000F1A2B", "Sequence": 0}})]
+    return "\n".join([*lines, *(json.dumps(archived(row)) for row in rows), ""]).encode()
 
 
 if __name__ == "__main__":

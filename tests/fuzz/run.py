@@ -48,8 +48,9 @@ def guided(name: str, seconds: int) -> None:
     with atheris.instrument_imports(include=["xtcp", "xtcp_replay"]):
         from tests.fuzz import targets
 
-        if name == "capture_file":
-            import xtcp_replay.reading.capture_file  # noqa: F401
+        if name in targets.REPLAY:
+            import xtcp_replay.layers.blocks
+            import xtcp_replay.reading.opening  # noqa: F401
     options = [
         f"-max_total_time={seconds}",
         f"-rss_limit_mb={MEMORY_MB}",

@@ -10,18 +10,20 @@ import contextlib
 import importlib.util
 import struct
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
 from tests.equality import assert_all_agree, assert_balanced
-from xtcp.batch import Tally
+from xtcp.batch import MAX_DESCRIBED, Tally
 from xtcp.chunk import SLACK, Chunk, Context
+from xtcp.decode import messages as finding
 from xtcp.decode.chains import walk_attributes, walk_messages
 from xtcp.decode.decoder import Decoder
-from xtcp.decode.messages import find_rows
+from xtcp.decode.messages import Messages, find_rows
 from xtcp.decode.payloads import clean_text, redact
 from xtcp.decode.templates import SMALL_GROUP
 from xtcp.errors import DamagedInput
@@ -30,6 +32,9 @@ from xtcp.schema.model import Order
 from xtcp.sources import Source
 from xtcp.sources.dump_file import DumpFile
 
+if TYPE_CHECKING:
+    from xtcp_replay.reading.contents import DumpInfo
+
 Target: TypeAlias = Callable[[bytes], None]
 
 SETTINGS: Final = 2
@@ -37,6 +42,8 @@ RELEASES: Final = ("", "5.4.281", "6.18.44", "7.0.3")
 REPEATS: Final = SMALL_GROUP
 # A repeated chunk of more than this costs more time than it shows.
 LONGEST_REPEATED: Final = 2048
+LARGEST_UNPACKED: Final = 1 << 22
+MOST_PACKETS: Final = 200
 
 
 def chunk_of(data: bytes) -> Chunk:
@@ -76,15 +83,29 @@ def chains(data: bytes) -> None:
 
 
 def messages(data: bytes) -> None:
-    """Every message is a row, control or quarantined; rows lie whole in a datagram."""
+    """Every message is a row, control or quarantined; rows lie whole in a datagram; one by one they are the same."""
     chunk = chunk_of(data)
-    tally = Tally()
-    rows = find_rows(chunk, tally)
+    tally, plainly = Tally(), Tally()
+    rows = _find_rows(chunk, tally, few=0)
+    one_by_one = _find_rows(chunk, plainly, few=len(chunk.data))
     assert_balanced(tally)
+    assert rows.offset.tolist() == one_by_one.offset.tolist()
+    if len(tally.faults) < MAX_DESCRIBED:
+        assert tally == plainly
     assert tally.rows == len(rows.offset)
     datagram = np.searchsorted(chunk.starts, rows.offset, side="right") - 1
     assert (rows.offset + rows.length <= chunk.ends[datagram]).all()
     assert (rows.length >= 88).all()
+
+
+def _find_rows(chunk: Chunk, tally: Tally, few: int) -> Messages:
+    """With chunks of up to `few` bytes read one message at a time."""
+    finding.FEW_BYTES, before = few, finding.FEW_BYTES
+    try:
+        return find_rows(chunk, tally)
+    finally:
+        finding.FEW_BYTES = before
+        tally.faults.sort()
 
 
 def decoder(data: bytes) -> None:
@@ -120,20 +141,137 @@ def dump_file(data: bytes) -> None:
 
 
 def capture_file(data: bytes) -> None:
-    """So is a capture, pcap or pcapng."""
-    from xtcp_replay.reading.capture_file import CaptureFile
+    """So is a file of any kind that replay reads, told by its content; a second reading gives the same."""
+    from xtcp_replay.reading.opening import Told, open_source
 
     with _file_of(data) as path:
-        _decode_all(CaptureFile(path))
+        source = open_source(path, Told(max_bytes=LARGEST_UNPACKED))
+        first = _decode_all(source), [*source.damage], [*source.notes]
+        assert (_decode_all(source), source.damage, source.notes) == first
+        contents = source.contents
+        assert [dump.number for dump in contents.dumps] == sorted({dump.number for dump in contents.dumps})
+        assert len(contents.dumps) <= contents.numbered
+        assert all((d.first_ns or 0) <= (d.last_ns or 0) for d in contents.dumps)
 
 
-def _decode_all(source: Source) -> None:
+def compressed(data: bytes) -> None:
+    """What is compressed reads as what it was, or, cut or changed, gives no more than that. The first byte: kind and
+    layers, whether it is changed; the second: where.
+    """
+    from tests.replay.packed import PACK
+    from xtcp_replay.reading.opening import Told, open_source
+
+    first, second = data[:SETTINGS].ljust(SETTINGS, b"\0")
+    packed = data[SETTINGS:]
+    for shift in range(first >> 4 & 3):
+        packed = PACK[sorted(PACK)[(first + shift) % len(PACK)]](packed)
+    at = len(packed) * second // 256
+    if first & 64:
+        packed = packed[:at]
+    elif first & 128:
+        packed = packed[:at] + bytes((first ^ second,)) + packed[at + 1 :]
+    with _file_of(data[SETTINGS:]) as path, _file_of(packed) as again:
+        plain, packed_rows = (
+            _decode_all(open_source(name, Told(max_bytes=LARGEST_UNPACKED))) for name in (path, again)
+        )
+        if first < 64:
+            assert packed_rows == plain
+        else:
+            assert sum(packed_rows.values()) <= sum(plain.values()) + first
+
+
+def dumps(data: bytes) -> None:
+    """However requests and replies of a few programs are mixed, whatever of them is lost: every row comes, once, in
+    the order of its program; no dump has rows of two programs, byte orders, interfaces or, where one was asked for,
+    families; chunks of a dump follow each other.
+
+    Each byte is a packet: bits 0-1 what, 2-3 whose, 4 byte order, 5 interface, 6 family, 7 whether the port is told.
+    """
+    from tests.replay.made import cooked, done, enhanced, interface, request, row, section
+    from xtcp_replay.reading.opening import open_source
+
+    content, sent = [section() + interface() + interface()], []
+    for cookie, byte in enumerate(data[:MOST_PACKETS], start=1):
+        order: Order = ">" if byte & 16 else "<"
+        family, port, number = 10 if byte & 64 else 2, 1 + (byte >> 2 & 3), byte >> 5 & 1
+        if byte & 3 == 0:
+            packet = request(order=order, family=family, port=port if byte & 128 else 0)
+        elif byte & 3 == 3:
+            packet = done(order=order, port=port)
+        else:
+            # A program's rows of one family count upwards; its first socket comes again and again.
+            packet = row(cookie if byte & 1 else port, order=order, family=family, port=port)
+            sent.append((cookie if byte & 1 else port, order, port, number, family))
+        content.append(enhanced(cooked(packet), cookie, number=number))
+    with _file_of(b"".join(content)) as path:
+        source, decoder = open_source(path), Decoder()
+        found: list[tuple[int, int, Order, int | None, int]] = []
+        seen: list[int] = []
+        for chunk in source.chunks():
+            number = chunk.context.dump or 0
+            if not seen or seen[-1] != number:
+                seen.append(number)
+            batch = decoder.decode(chunk).in_order()
+            if not batch.rows:
+                continue
+            for cookie, family in zip(
+                *(batch.columns[c].tolist() for c in ("idiag_cookie", "idiag_family")), strict=True
+            ):
+                found.append((number, cookie, chunk.context.order, chunk.port, family))
+    assert len(seen) == len(set(seen))
+    told = {dump.number: dump for dump in source.contents.dumps}
+    whole = [(cookie, order, port, _interface_of(told[dump]), family) for dump, cookie, order, port, family in found]
+    for key in {entry[1:4] for entry in sent}:
+        assert [e for e in whole if e[1:4] == key] == [e for e in sent if e[1:4] == key]
+    assert len(whole) == len(sent)
+    for number, dump in told.items():
+        mine = {entry[2:] for entry in found if entry[0] == number}
+        assert len({whose[:2] for whose in mine}) <= 1
+        if dump.asked is not None and dump.asked.family:
+            assert {family for _, _, family in mine} <= {dump.asked.family}
+        assert dump.complete <= (dump.done_seen and dump.request_seen)
+
+
+def _interface_of(dump: DumpInfo) -> int:
+    assert dump.interface is not None
+    return dump.interface.number
+
+
+def layers(data: bytes) -> None:
+    """Any messages are dissected in either order, built again byte for byte, and told in lines; nothing is hidden."""
+    from scapy.config import conf
+
+    from xtcp_replay import layers
+    from xtcp_replay.layers.blocks import Style, blocks
+    from xtcp_replay.layers.pieces import Piece
+
+    chunk = chunk_of(data)
+    context, payload = chunk.context, data[SETTINGS:]
+    conf.debug_dissector, before = True, conf.debug_dissector
+    try:
+        for order in ("<", ">"):
+            assert bytes(layers.of(order, context.kernel, context.protocol).datagram(payload)) == payload
+        for packet in (payload, bytes(layers.CookedNetlink()) + payload):
+            assert bytes(layers.dissect(packet, None, context.kernel, context.protocol)) == packet
+            for cooked in (False, True):
+                piece = Piece(1, packet, 0, cooked, len(packet), None, context.order, context, None, context.release)
+                said = [line.said for lines in blocks(piece, Style(dump=True)) for line in lines]
+                assert not any(text.startswith("dissecting it failed") for text in said)
+    finally:
+        conf.debug_dissector = before
+
+
+def _decode_all(source: Source) -> Counter[int | None]:
+    """Rows by dump."""
     one = Decoder()
+    rows: Counter[int | None] = Counter()
     with contextlib.suppress(DamagedInput):
         for chunk in source.chunks():
             assert len(chunk.data) >= int(chunk.ends[-1]) + SLACK
             batch = one.decode(chunk)
             assert_balanced(batch.tally)
+            rows[chunk.context.dump] += batch.rows
+    return rows
 
 
 @contextlib.contextmanager
@@ -147,8 +285,10 @@ def _file_of(data: bytes) -> Iterator[str]:
 TARGETS: Final[dict[str, Target]] = {
     target.__name__: target for target in (chains, messages, decoder, payloads, byte_order, dump_file)
 }
+# Those that need more than NumPy.
+REPLAY: Final[dict[str, Target]] = {t.__name__: t for t in (capture_file, compressed, dumps, layers)}
 if importlib.util.find_spec("scapy"):
-    TARGETS["capture_file"] = capture_file
+    TARGETS.update(REPLAY)
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 

@@ -11,21 +11,20 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import run
-from tests.fuzz.targets import CORPUS, TARGETS, capture_file, corpus_of
+from tests.fuzz.targets import CORPUS, REPLAY, TARGETS, corpus_of
 
 NAMES = sorted(folder.name for folder in CORPUS.iterdir())
-CAPTURE = {capture_file.__name__: capture_file}
 
 
 def needs(name: str) -> None:
-    """Skips the one target that needs more than NumPy."""
-    if name in CAPTURE:
+    """Skips the targets that need more than NumPy."""
+    if name in REPLAY:
         pytest.importorskip("scapy", reason="captures are read by scapy")
 
 
 def test_every_target_has_a_corpus() -> None:
     """A target without one would pass by doing nothing."""
-    assert {*TARGETS, *CAPTURE} == set(NAMES)
+    assert {*TARGETS, *REPLAY} == set(NAMES)
     assert all(corpus_of(name) for name in NAMES)
 
 
@@ -34,7 +33,7 @@ def test_corpus(name: str) -> None:
     """The inputs of the repository break no promise."""
     needs(name)
     for path in corpus_of(name):
-        (TARGETS | CAPTURE)[name](path.read_bytes())
+        (TARGETS | REPLAY)[name](path.read_bytes())
 
 
 @pytest.mark.parametrize("name", NAMES)

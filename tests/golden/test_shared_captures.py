@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.rows import Row, decoded, rows_by_dump, rows_of
-from tests.witness.ss_text import disagreements, groups_shown, match, parse
+from xtcp.schema.model import Order
 from xtcp.sources.dump_file import DumpFile
-from xtcp_replay.reading.capture_file import CaptureFile
+from xtcp_replay.judging.known_faults import Case, explanation
+from xtcp_replay.judging.witnesses.ss_text import compare, groups_shown, match, parse
+from xtcp_replay.reading.opening import Told, open_source
 
 pytestmark = pytest.mark.external
 
@@ -40,24 +42,26 @@ PAIRS = (
 
 
 def unexplained(text: str, rows: list[Row], byteorder: str = "little", unprinted: tuple[str, ...] = ()) -> list[str]:
-    """What ss's text says otherwise than the rows; a line without a row counts. `unprinted` are tokens that this ss
-    does not know.
+    """What ss's text says otherwise than the rows, but for its known faults on a host of that byte order; a line
+    without a row counts. `unprinted` are tokens that this ss does not know.
     """
     lines = parse(text)
     assert lines
+    host: Order = "<" if byteorder == "little" else ">"
     groups = groups_shown(lines)
     matching = match(lines, rows)
     found = [f"no row for {line}" for line in matching.lines]
     for line, row in matching.pairs:
-        wrong = disagreements(line, row, groups=groups, unprinted=unprinted, byteorder=byteorder)  # type: ignore[arg-type]
-        found += [f"{row['idiag_cookie']}: {what}" for what in wrong]
+        for difference in compare(line, row, groups=groups, unprinted=unprinted)[1]:
+            if explanation("ss", Case(difference, row, host, host)) is None:
+                found.append(f"{row['idiag_cookie']}: {difference}")
     return found
 
 
 @pytest.mark.parametrize(("capture", "text", "release", "count"), PAIRS, ids=[pair[0].split("/")[1] for pair in PAIRS])
 def test_every_value_of_ss(captures: Path, capture: str, text: str, release: str, count: int) -> None:
     """Every socket that ss printed is in one pair of dumps of the capture, with equal values."""
-    source = CaptureFile(str(captures / capture), release=release)
+    source = open_source(str(captures / capture), Told(release=release))
     dumps = rows_by_dump(source.chunks())
     assert source.damage == []
     assert sum(map(len, dumps)) == count
@@ -83,7 +87,7 @@ def test_s390x_every_value_of_ss(captures: Path, family: str, count: int) -> Non
 def test_s390x_captures_hold_the_dumps(captures: Path, name: str) -> None:
     """nlmon's captures of that machine give the same rows as its raw dumps, whatever the file's format."""
     folder = captures / "s390x-6.1"
-    dumps = rows_by_dump(CaptureFile(str(folder / name), release="6.1.0-50-s390x").chunks())
+    dumps = rows_by_dump(open_source(str(folder / name), Told(release="6.1.0-50-s390x")).chunks())
     context = {"timestamp_ns", "hostname", "netns", "poll_id", "dump"}
     captured = [[{k: v for k, v in row.items() if k not in context} for row in dump] for dump in dumps]
     for family in ("v4", "v6"):

@@ -22,7 +22,7 @@ from tests.sockets.zoo_keeping import Expected, Zoo
 from xtcp.schema.columns import columns_needing
 from xtcp.schema.layout import kernel_release
 from xtcp.sources.dump_file import DumpFile
-from xtcp_replay.reading.capture_file import CaptureFile
+from xtcp_replay.reading.opening import open_source
 
 pytestmark = [pytest.mark.live, pytest.mark.root]
 
@@ -123,7 +123,7 @@ def test_ss_says_the_same_of_the_same_bytes(zoo: tuple[str, list[Expected], dict
     ns, _, _ = zoo
     capture = tmp_path / "zoo.pcapng"
     written = once(ns, "--record", capture)
-    source = CaptureFile(str(capture))
+    source = open_source(str(capture))
     replayed: list[Row] = []
     texts: list[str] = []
     for number, chunk in enumerate(source.chunks()):

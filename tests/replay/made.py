@@ -111,6 +111,12 @@ def dump(cookies: Iterable[int], *, family: int = 2, seq: int = SEQ, port: int =
     return [request(family=family, seq=seq), rows, done(seq=seq, port=port)]
 
 
+def pcapng(order: str = "<", cookies: Iterable[int] = (1, 2), options: bytes = b"") -> bytes:
+    """One section with `options`, one interface, one dump, a microsecond between packets."""
+    packets = b"".join(enhanced(cooked(d), T0 // 1000 + i, order) for i, d in enumerate(dump(cookies)))
+    return section(order, options) + interface(order) + packets
+
+
 def saved(folder: Path, content: bytes, name: str = "made.pcap") -> str:
     """The path of a file with `content`."""
     path = folder / name

@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 from tests.replay.made import (
     MULTI,
     cooked,
+    done,
     dump,
     enhanced,
     interface,
@@ -22,6 +23,7 @@ from tests.replay.made import (
     pcap,
     pcap_header,
     record,
+    request,
     row,
     saved,
     section,
@@ -81,6 +83,37 @@ def test_snaplen_is_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     content = pcap_header() + record(packet[:110], wirelen=len(packet))
     assert run(["decode", saved(tmp_path, content), "--format", "null"]) == ExitCode.DAMAGED
     assert "-s 0" in capsys.readouterr().err
+
+
+def test_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Dumps are numbered on, requests without a reply too; the summary says whose they are, notes name their file."""
+    first = saved(tmp_path, pcap([*TWICE, request(seq=9)]), "first.pcap")
+    second = saved(tmp_path, row(7) + done() + row(8) + done(), "second.bin")
+    third = saved(tmp_path, pcap([row(9)]), "third.pcap")
+    assert run(["decode", first, second, third, "--format", "json"]) == ExitCode.OK
+    out, err = capsys.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [(r["dump"], r["idiag_cookie"]) for r in rows] == [(1, 1), (1, 2), (2, 2), (2, 3), (4, 7), (5, 8), (6, 9)]
+    assert f"{first}: dumps 1 to 3\n" in err and f"{second}: dumps 4 to 5\n" in err and f"{third}: dump 6\n" in err
+    assert f"note: {first}: requests without a reply in the capture (dump 3)." in err
+    assert run(["decode", first, second, third, "--format", "json", "--dump", "4-5", "-q"]) == ExitCode.OK
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["idiag_cookie"] for line in out.splitlines()] == [7, 8]
+    assert err == ""
+
+
+def test_one_of_several_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is damage: the others' rows come, the exit code is 3. What is not there is told before anything is read."""
+    good, text = saved(tmp_path, pcap(TWICE), "good.pcap"), saved(tmp_path, b"hello\n", "text")
+    assert run(["decode", text, good, "--format", "json"]) == ExitCode.DAMAGED
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 4
+    assert "text is a text file" in err and f"{text}: no dump" in err and f"{good}: dumps 1 to 2" in err
+    for wrong in ([good, str(tmp_path / "none")], ["-", "-"], [good, str(tmp_path)]):
+        assert run(["decode", *wrong, "--format", "json"]) == ExitCode.USAGE
+        assert capsys.readouterr().out == ""
+    assert run(["decode", good, text, "--format", "json", "--strict"]) == ExitCode.DAMAGED
+    assert capsys.readouterr().out == ""
 
 
 def test_another_file_is_exit_3_without_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,16 +35,17 @@ from xtcp.batch import Tally
 from xtcp.errors import DamagedInput
 from xtcp.schema.model import Order
 from xtcp_replay.reading import dumps as dumps_module
-from xtcp_replay.reading.capture_file import CaptureFile
+from xtcp_replay.reading import matching
+from xtcp_replay.reading.opening import ReplaySource, Told, open_source
 
 ORDERS: tuple[Order, ...] = ("<", ">")
 INCOMPLETE = "dumps without their NLMSG_DONE: some sockets may be missing"
 NO_REQUEST = "dumps whose request is not in the capture"
 
 
-def read(folder: Path, datagrams: list[bytes], **options: str) -> CaptureFile:
+def read(folder: Path, datagrams: list[bytes], **options: str) -> ReplaySource:
     """The source of a pcap of `datagrams`."""
-    return CaptureFile(saved(folder, pcap(datagrams)), **options)  # type: ignore[arg-type]
+    return open_source(saved(folder, pcap(datagrams)), Told(**options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("payload", ORDERS)
@@ -52,7 +53,7 @@ def read(folder: Path, datagrams: list[bytes], **options: str) -> CaptureFile:
 def test_fault_45_payload_order_is_not_the_files(tmp_path: Path, file: Order, payload: Order) -> None:
     """All four combinations give the same rows: an s390x capture rewritten on x86-64 still decodes."""
     datagrams = [request(order=payload), row(1, order=payload) + row(1 << 40, order=payload), done(order=payload)]
-    source = CaptureFile(saved(tmp_path, pcap(datagrams, file)))
+    source = open_source(saved(tmp_path, pcap(datagrams, file)))
     assert sockets(source) == [(1, 1), (1, 1 << 40)]
     assert {c.context.order for c in source.chunks()} == {payload}
     assert (source.damage, source.notes) == ([], [])
@@ -63,9 +64,68 @@ def test_fault_45_order_given_and_order_unknown(tmp_path: Path) -> None:
     source = read(tmp_path, dump((1,)), order=">")
     assert sockets(source) == []
     assert "byte order given" in source.damage[0]
-    source = read(tmp_path, [message("<", bytes(80), 99, 2, SEQ, PORT)])
+    source = read(tmp_path, [b"\xff" * 80])
     assert sockets(source) == []
     assert "either byte order" in source.damage[0]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_fault_45_types_that_are_not_known_yet(tmp_path: Path, order: Order) -> None:
+    """Lengths that fill the datagram in one order alone tell it; the messages are counted, and no rows."""
+    tally = Tally()
+    source = read(tmp_path, [message(order, bytes(80), 99, 2, SEQ, PORT) * 2])
+    assert sockets(source, tally) == []
+    assert source.damage == []
+    assert tally.control == {"other": 2}
+
+
+def test_fault_45_an_ambiguous_order_is_told_not_guessed(tmp_path: Path) -> None:
+    """65,536 bytes of messages of 256 in the one order are one message in the other; `--byte-order` decides."""
+    length, kind = 256, 99
+    datagram = struct.pack("<IHHII", length, kind, 2, SEQ, PORT).ljust(length, b"\0") * 256
+    assert struct.unpack_from(">I", datagram)[0] == len(datagram)
+    source = read(tmp_path, [datagram])
+    assert sockets(source) == []
+    assert "byte order is ambiguous" in source.damage[0] and "--byte-order" in source.damage[0]
+    for order, count in (("<", 256), (">", 1)):
+        tally = Tally()
+        source = read(tmp_path, [datagram], order=order)
+        assert sockets(source, tally) == []
+        assert source.damage == []
+        assert tally.control == {"other": count}
+
+
+def test_fault_45_both_orders_on_one_interface(tmp_path: Path) -> None:
+    """Captures of a little-endian and a big-endian host merged into one pcap: two dumps, however they are mixed."""
+    mixed = [
+        request(),
+        request(order=">"),
+        row(1),
+        row(1, order=">"),
+        row(2, order=">"),
+        row(3),
+        done(),
+        done(order=">"),
+    ]
+    source = read(tmp_path, mixed)
+    assert sockets(source) == [(1, 1), (1, 3), (2, 1), (2, 2)]
+    assert {c.context.dump: c.context.order for c in source.chunks()} == {1: "<", 2: ">"}
+    assert source.damage == []
+    assert "several hosts" in source.notes[0]
+
+
+def test_fault_45_raw_dumps_behind_each_other(tmp_path: Path) -> None:
+    """`cat s390x.bin x86.bin`: each dump in its own order, also where a length would be possible in both."""
+    fat = message("<", bytes(256 - 16), 20, 2, SEQ, PORT)
+    assert int.from_bytes(fat[:4], "big") == 1 << 16
+    content = row(1, order=">") + done(order=">") + fat + row(2) + done() + row(3, order=">") + done(order=">")
+    source = open_source(saved(tmp_path, content, "both.bin"))
+    assert sockets(source) == [(1, 1), (2, 0), (2, 2), (3, 3)]
+    assert [chunk.context.order for chunk in source.chunks()] == [">", "<", ">"]
+    assert source.damage == []
+    source = open_source(saved(tmp_path, content, "both.bin"), Told(order=">"))
+    assert sockets(source) == [(1, 1)]
+    assert source.damage
 
 
 def test_ss_uses_one_sequence_number_for_all(tmp_path: Path) -> None:
@@ -181,7 +241,7 @@ def test_fault_44_hosts_of_one_file_are_kept_apart(tmp_path: Path) -> None:
     mixed = [(1, ">", request(order=">")), (0, "<", request()), (0, "<", row(1)), (1, ">", row(7, order=">"))]
     mixed += [(1, ">", done(order=">")), (0, "<", row(2)), (0, "<", done())]
     content += b"".join(enhanced(cooked(d), T0 // 1000 + i, number=n) for i, (n, _, d) in enumerate(mixed))
-    source = CaptureFile(saved(tmp_path, content))
+    source = open_source(saved(tmp_path, content))
     assert sockets(source) == [(2, 1), (2, 2), (1, 7)]
     assert [c.context.order for c in source.chunks()] == ["<", ">"]
     assert source.notes == []
@@ -240,7 +300,7 @@ def test_what_was_given_is_not_counted_as_held(tmp_path: Path, monkeypatch: pyte
 
 def test_many_requests_do_not_pile_up(tmp_path: Path) -> None:
     """Requests wait for a reply up to a number; a reply finds the ones that are still there."""
-    asked = [request(seq=s) for s in range(3 * dumps_module.WAITING_REQUESTS)]
+    asked = [request(seq=s) for s in range(3 * matching.WAITING_REQUESTS)]
     last = len(asked) - 1
     source = read(tmp_path, [*asked, row(1, seq=last), done(seq=last)])
     assert sockets(source) == [(last + 1, 1)]
@@ -264,10 +324,10 @@ def test_bytes_that_read_in_no_order_between_good_ones(tmp_path: Path) -> None:
 
 def test_an_empty_packet_list_and_a_reread(tmp_path: Path) -> None:
     """`chunks` may be called again: notes and damage are those of the last reading."""
-    source = CaptureFile(saved(tmp_path, pcap_header() + record(cooked(row(1)))[:-4]))
+    source = open_source(saved(tmp_path, pcap_header() + record(cooked(row(1)))[:-4]))
     for _ in range(2):
         with_cut = sockets(source)
         assert with_cut == []
         assert len(source.damage) == 1
     with pytest.raises(DamagedInput):
-        sockets(CaptureFile(saved(tmp_path, b"", "empty.pcap")))
+        sockets(open_source(saved(tmp_path, b"", "empty.pcap")))

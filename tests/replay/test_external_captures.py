@@ -12,7 +12,7 @@ from xtcp.batch import Tally
 from xtcp.decode.decoder import Decoder
 from xtcp.schema.model import Order
 from xtcp.sources.dump_file import DumpFile
-from xtcp_replay.reading.capture_file import CaptureFile
+from xtcp_replay.reading.opening import ReplaySource, open_source
 
 pytestmark = pytest.mark.external
 
@@ -41,7 +41,7 @@ FILES = [
 ]
 
 
-def decoded(source: CaptureFile | DumpFile) -> tuple[Counter[int | None], Tally, set[tuple[Order, str]]]:
+def decoded(source: ReplaySource | DumpFile) -> tuple[Counter[int | None], Tally, set[tuple[Order, str]]]:
     """Rows by dump, the tally, and (order, release) of all chunks."""
     rows: Counter[int | None] = Counter()
     tally = Tally()
@@ -60,7 +60,7 @@ def test_every_socket_is_decoded(
     captures: Path, name: str, by_dump: tuple[int, ...], others: int, lengths: set[int]
 ) -> None:
     """Sockets by dump, a DONE for each, nothing quarantined, noise counted, the kernel's tcp_info."""
-    source = CaptureFile(str(captures / name))
+    source = open_source(str(captures / name))
     rows, tally, contexts = decoded(source)
     assert rows == dict(enumerate(by_dump, 1))
     assert tally.control == {"done": len(by_dump)}
@@ -81,7 +81,7 @@ def test_every_socket_is_decoded(
 def test_single_replies(captures: Path) -> None:
     """One packet out of a dump: its rows, and a note that request and end are missing."""
     for name, sockets in (("port4018", 17), ("port443v4", 7), ("port443v6", 11)):
-        source = CaptureFile(str(captures / f"6_6_44/netlink_sock_diag_reply_single_packet_{name}.pcap"))
+        source = open_source(str(captures / f"6_6_44/netlink_sock_diag_reply_single_packet_{name}.pcap"))
         assert decoded(source)[0] == {1: sockets}
         assert len(source.notes) == 2 and source.damage == []
 
@@ -100,7 +100,7 @@ def test_snaplen_1500(captures: Path) -> None:
             whole += inner + length <= caplen and kind in {18, 20} and not flags & 1
             inner += (length + 3) & ~3
         at += 16 + caplen
-    source = CaptureFile(str(captures / "s390x-6.1/nlmon-snap1500.pcap"))
+    source = open_source(str(captures / "s390x-6.1/nlmon-snap1500.pcap"))
     rows, tally, _ = decoded(source)
     assert rows.total() == whole
     assert tally.messages == tally.rows + tally.quarantined + sum(tally.control.values())

@@ -16,7 +16,7 @@ from xtcp.chunk import NATIVE, Chunk, Context
 from xtcp.decode.decoder import Decoder
 from xtcp.netlink.request import Request
 from xtcp.sinks.capture_file import open_capture
-from xtcp_replay.reading.capture_file import CaptureFile
+from xtcp_replay.reading.opening import open_source
 
 SEQ, PORT = 0x5EED5EED, 77
 LAYOUT = Layout((Item(1, 16), Item(2, 248), Item(4, 6), Item(7, 36), Item(8, 1), Item(21, 8)), release=(6, 10))
@@ -28,7 +28,7 @@ def datagrams() -> list[bytes]:
     writer = Writer(NATIVE, chance)
     rows = [message(NATIVE, encode(values(LAYOUT, chance), LAYOUT, writer)[0], seq=SEQ, port=PORT) for _ in range(300)]
     body = [b"".join(rows[i : i + 30]) for i in range(0, 300, 30)]
-    return [Request(2).message(SEQ), *body, message(NATIVE, bytes(4), 3, seq=SEQ, port=PORT)]
+    return [Request(0).message(SEQ), *body, message(NATIVE, bytes(4), 3, seq=SEQ, port=PORT)]
 
 
 @pytest.mark.parametrize("name", ["a.pcap", "a.pcapng"])
@@ -39,7 +39,7 @@ def test_same_rows_as_from_memory(tmp_path: Path, name: str) -> None:
     with open_capture(path, hostname="edge7", netns="blue") as capture:
         for number, datagram in enumerate(packets):
             capture.write(datagram, T0 + number)
-    source = CaptureFile(path)
+    source = open_source(path)
     (chunk,) = source.chunks()
     replayed = rows_of(Decoder().decode(chunk))
     # A pcap names no kernel; the layout's 248 bytes are the same without.
@@ -75,7 +75,7 @@ def test_we_read_what_scapy_writes(tmp_path: Path, endianness: str, nano: bool) 
         writer.write_header(None)
         for datagram in datagrams():
             writer.write_packet(cooked(datagram), sec=5, usec=7)
-    source = CaptureFile(path)
+    source = open_source(path)
     assert len(sockets(source)) == 300
     assert source.damage == []
     assert next(iter(source.chunks())).context.timestamp_ns == 5_000_000_000 + 7 * (1 if nano else 1000)
@@ -90,7 +90,7 @@ def test_we_read_scapys_pcapng(tmp_path: Path) -> None:
     for datagram in datagrams():
         writer.write_packet(cooked(datagram), sec=5, usec=7)
     writer.close()
-    source = CaptureFile(path)
+    source = open_source(path)
     assert len(sockets(source)) == 300
     assert source.damage == []
 
@@ -101,9 +101,9 @@ def test_fault_47_the_same_file_gives_the_same_rows(tmp_path: Path) -> None:
     with open_capture(path, hostname="h", netns="n") as capture:
         for datagram in datagrams():
             capture.write(datagram, T0)
-    source = CaptureFile(path)
+    source = open_source(path)
     results = [
         [rows_of(Decoder().decode(chunk)) for chunk in reading.chunks()]
-        for reading in (source, source, CaptureFile(path))
+        for reading in (source, source, open_source(path))
     ]
     assert results[0] == results[1] == results[2]

@@ -15,7 +15,8 @@ from tests.encoder import message
 from xtcp import __version__
 from xtcp.chunk import NATIVE
 from xtcp.errors import PermissionMissing, Temporary, UsageError
-from xtcp.sinks.capture_file import capture_error, open_capture
+from xtcp.schema.model import Order
+from xtcp.sinks.capture_file import PcapngWriter, PcapWriter, Section, capture_error, open_capture
 
 T0 = 1_700_000_000_123_456_789
 COOKED = bytes.fromhex("0004 0338 0000 0000 0000 0000 0000 0004")
@@ -186,3 +187,62 @@ def test_errors_by_errno() -> None:
     assert isinstance(capture_error("f", OSError(errno.EACCES, "no")), PermissionMissing)
     assert isinstance(capture_error("f", OSError(errno.ENOSPC, "full")), Temporary)
     assert isinstance(capture_error("f", OSError(errno.ENOTDIR, "what")), UsageError)
+
+
+class Kept:
+    """Bytes that were written."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def write(self, data: bytes, /) -> None:
+        """Keeps them."""
+        self.content += data
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_order_and_resolution_of_a_pcap(order: Order) -> None:
+    """As asked for, whatever this host's are; a packet with its own cooked header, cut to less than it was."""
+    kept = Kept()
+    writer = PcapWriter(kept, order=order, nanoseconds=False)
+    writer.write(b"1234", T0, cooked=bytes(16), wirelen=99)
+    expected = struct.pack(order + "IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 253)
+    assert kept.content == expected + struct.pack(order + "IIII", T0 // 10**9, 123456, 20, 115) + bytes(16) + b"1234"
+
+
+def test_times_that_a_pcap_cannot_say() -> None:
+    """Before 1970 is 1970; the last second is in 2106."""
+    kept = Kept()
+    writer = PcapWriter(kept, order="<")
+    writer.write(b"", -5)
+    writer.write(b"", (1 << 40) * 10**9)
+    assert struct.unpack_from("<II", kept.content, 24) == (0, 0)
+    assert struct.unpack_from("<II", kept.content, 24 + 32) == (0xFFFFFFFF, 0)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_sections_and_interfaces(order: Order) -> None:
+    """Each section has its own facts and counts its interfaces anew; what is not known is left out."""
+    kept = Kept()
+    writer = PcapngWriter(kept, order=order)
+    writer.begin_section(Section("Linux 6.1.0", "s390x", "Dumpcap", "edge7"))
+    assert [writer.add_interface("blue"), writer.add_interface("red")] == [0, 1]
+    writer.write(b"1234", T0, interface=1)
+    writer.write(b"1234", None)
+    writer.begin_section(Section())
+    assert writer.add_interface("") == 0
+    writer.write(b"1", None, interface=0, wirelen=50)
+    blocks = []
+    at = 0
+    while at < len(kept.content):
+        kind, length = struct.unpack_from(order + "II", kept.content, at)
+        assert struct.unpack_from(order + "I", kept.content, at + length - 4) == (length,)
+        blocks.append((kind, kept.content[at + 8 : at + length - 4]))
+        at += length
+    assert [kind for kind, _ in blocks] == [0x0A0D0D0A, 1, 1, 6, 3, 0x0A0D0D0A, 1, 6]
+    assert b"host: edge7" in blocks[0][1] and b"s390x" in blocks[0][1] and b"Dumpcap" in blocks[0][1]
+    assert b"red" in blocks[2][1] and b"Linux 6.1.0" in blocks[2][1]
+    assert struct.unpack_from(order + "IIIII", blocks[3][1]) == (1, T0 >> 32, T0 & 0xFFFFFFFF, 20, 20)
+    assert blocks[4][1] == struct.pack(order + "I", 20) + COOKED + b"1234"
+    assert blocks[5][1] == struct.pack(order + "IHHqI", 0x1A2B3C4D, 1, 0, -1, 0)
+    assert struct.unpack_from(order + "IIIII", blocks[7][1]) == (0, 0, 0, 17, 66)

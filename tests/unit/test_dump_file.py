@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -75,6 +76,16 @@ def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with os.fdopen(reading) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
         assert len(sockets(DumpFile("-"))) == 4
+
+
+def test_an_open_stream() -> None:
+    """Is read from where it stands, in the place of the file, and left open; `path` is its name."""
+    stream = io.BytesIO(b"before" + two_dumps()[:-4])
+    stream.seek(6)
+    source = DumpFile("some.name", stream=stream)
+    assert sockets(source) == [(1, 1), (1, 2), (1, 3), (2, 4)]
+    assert not stream.closed
+    assert source.damage[0].startswith("some.name: ")
 
 
 def test_cut_at_every_byte(tmp_path: Path) -> None:

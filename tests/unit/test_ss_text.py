@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.witness.ss_formats import rate_texts, timer_text
-from tests.witness.ss_text import disagreements, groups_shown, match, parse, rows_by_key
+from xtcp.schema.model import Order
+from xtcp_replay.judging.known_faults import Case, explanation
+from xtcp_replay.judging.witnesses.ss_formats import Row, rate_texts, timer_text
+from xtcp_replay.judging.witnesses.ss_text import Line, compare, groups_shown, match, parse, rows_by_key
+from xtcp_replay.judging.witnesses.testimony import Difference
 
 TEXT = """\
 State  Recv-Q Send-Q Local Address:Port  Peer Address:Port Process
@@ -50,6 +55,12 @@ FIXED = {
 END = "ESTAB 0 0 [::1]:1 [::1]:2 "
 
 
+def disagreements(line: Line, row: Row, *, host: Order = "<", **options: Any) -> list[Difference]:
+    """What line and row do not agree on, without what ss is known to get wrong on a host of that byte order."""
+    found = compare(line, row, **options)[1]
+    return [difference for difference in found if explanation("ss", Case(difference, row, host, host)) is None]
+
+
 def changed(row: dict[str, object], column: str) -> dict[str, object]:
     """The row with one value made wrong."""
     value = row[column]
@@ -77,11 +88,11 @@ def test_one_wrong_value_is_seen(column: str) -> None:
 
 
 def test_a_disagreement_names_token_expected_and_got() -> None:
-    """The sentence says which token, what the row has and what ss printed."""
+    """A difference says which token, what ss should have printed and what it did."""
     assert disagreements(parse(TEXT)[1], {**ESTABLISHED, "tcpi_rtt": 49, "tcpi_snd_mss": 0}) == [
-        "rtt: row says '0.049/0.014', ss says '0.048/0.014'",
-        "mss: row says nothing, ss says '1448'",
-        "send row says nothing, ss says '2413333333bps'",
+        Difference("rtt:", ("0.049/0.014",), "0.048/0.014"),
+        Difference("mss:", (), "1448"),
+        Difference("send ", (), "2413333333bps"),
     ]
 
 
@@ -96,7 +107,7 @@ def test_a_value_that_ss_did_not_print_is_seen_unless_told() -> None:
     """The reverse: by rule ss prints every non-zero value, except what its release or its options do not show."""
     line = parse(TEXT)[1]
     row = {**ESTABLISHED, "tcpi_rcv_wnd": 9}
-    assert disagreements(line, row) == ["rcv_wnd: row says '9', ss says nothing"]
+    assert disagreements(line, row) == [Difference("rcv_wnd:", ("9",), None)]
     assert disagreements(line, row, unprinted=["rcv_wnd:"]) == []
     bare = parse(END + "cubic")[0]
     hidden = {**FIXED, "tcpi_state": 1, "tcpi_reordering": 3, "cong": "cubic", "idiag_inode": 5, "tos": 4}
@@ -127,13 +138,42 @@ def test_addresses_in_every_form(text: str, columns: dict[str, object]) -> None:
     assert disagreements(line, {**row, "idiag_if": 0 if row["idiag_if"] else 5}, groups=())
 
 
+def test_what_is_compared_is_counted() -> None:
+    """The eight fixed columns, and each token that is printed; not what neither prints, nor a path of this host."""
+    assert compare(parse(END)[0], FIXED) == (8, [])
+    assert compare(parse(END + "ino:5 cgroup:/a.slice cgroup:unreachable:9")[0], {**FIXED, "idiag_inode": 5}) == (
+        10,
+        [Difference("cgroup:", (), "/a.slice"), Difference("cgroup:", (), "unreachable:9")],
+    )
+
+
 def test_maplen_fault_depends_on_the_byte_order_of_the_host() -> None:
-    """ss reads the u16 MAP_DATALEN as u32: a big-endian host prints 50000 for 5; unknown order accepts both."""
+    """ss reads the u16 MAP_DATALEN as u32: a big-endian host prints 50000 for 5."""
     big, little = parse(END + "maplen:50000")[0], parse(END + "maplen:5")[0]
     row = {**FIXED, "ulp_mptcp_map_datalen": 5}
-    assert disagreements(big, row, byteorder="big") == disagreements(little, row, byteorder="little") == []
-    assert disagreements(big, row) == disagreements(little, row) == []
-    assert len(disagreements(big, row, byteorder="little")) == len(disagreements(little, row, byteorder="big")) == 1
+    assert disagreements(big, row, host=">") == disagreements(little, row, host="<") == []
+    assert len(disagreements(big, row, host="<")) == 1
+    assert len(disagreements(parse(END + "maplen:60000")[0], row, host=">")) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"idiag_timer": 1, "idiag_expires": 6146}, "timer:(on,6.146ms,0)"),
+        ({"idiag_timer": 2, "idiag_expires": 0}, "timer:(keepalive,,0)"),
+        ({"idiag_timer": 5, "idiag_expires": 40, "idiag_retrans": 3}, "timer:(unknown,040ms,3)"),
+        ({"idiag_timer": 5, "idiag_expires": 1040}, "timer:(unknown,1.040ms,0)"),
+        ({"tcpi_snd_mss": 0x8000_0001}, "mss:-2147483647"),
+    ],
+)
+def test_known_faults_are_foretold_to_the_letter(row: dict[str, object], text: str) -> None:
+    """What ss prints wrong is a difference, and explained; one digit beside it is not."""
+    (line,), (other,) = parse(END + text), parse(END + text.replace("4", "5").replace("0)", "1)").replace("3)", "1)"))
+    whole = {**FIXED, **row}
+    assert compare(line, whole)[1] != []
+    assert disagreements(line, whole) == []
+    if other != line:
+        assert len(disagreements(other, whole)) == 1
 
 
 def test_ulp_sockopt_and_congestion_tokens() -> None:
@@ -193,11 +233,11 @@ def test_send_rate_follows_the_rtt_of_vegas() -> None:
 
 @pytest.mark.parametrize(
     ("milliseconds", "text"),
-    [(0, ""), (39, "039ms"), (611, "611ms"), (1000, "1sec"), (6146, "6.146ms"), (10_999, "10sec"),
+    [(0, "000ms"), (39, "039ms"), (611, "611ms"), (1000, "1sec"), (6146, "6.146sec"), (10_999, "10sec"),
      (75_400, "1min15sec"), (119 * 60_000 + 30_000, "119min")],
 )  # fmt: skip
-def test_durations_as_ss_prints_them(milliseconds: int, text: str) -> None:
-    """Each branch of print_ms_timer, faults included."""
+def test_durations_as_ss_should_print_them(milliseconds: int, text: str) -> None:
+    """Each branch of print_ms_timer, without its faults."""
     assert timer_text(milliseconds) == text
 
 

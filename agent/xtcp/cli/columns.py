@@ -9,10 +9,10 @@ import sys
 import textwrap
 from typing import Any
 
-from xtcp.cli.spelling import meant
 from xtcp.errors import ExitCode, UsageError
 from xtcp.schema.columns import BY_NAME, COLUMNS
 from xtcp.sinks.text_file import TextFile
+from xtcp.spelling import meant
 
 _EXAMPLES = """\
 examples:

@@ -16,17 +16,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from xtcp.cli.spelling import meant
 from xtcp.errors import ExitCode, UsageError, XtcpError
 from xtcp.sinks.text_file import TextFile
+from xtcp.spelling import meant
 
 EXIT_CODES: Final = """\
 exit codes:
   0  done                              70  internal error
-  2  wrong usage                       75  temporary failure, try again
-  3  damaged or quarantined input      77  permission missing
- 69  kernel or far side unavailable    78  configuration
-                                      130  interrupted
+  1  a difference was found            75  temporary failure, try again
+  2  wrong usage                       77  permission missing
+  3  damaged or quarantined input      78  configuration
+ 69  kernel or far side unavailable   130  interrupted
 """
 
 _STDOUT, _STDERR = 1, 2

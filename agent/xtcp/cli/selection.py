@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from xtcp.cli.spelling import meant
 from xtcp.errors import UsageError
 from xtcp.schema.columns import ALL_EXT, BY_NAME, COLUMNS, attribute_names, columns_of, ext_of
 from xtcp.schema.names import STATE_WORDS, state_mask
+from xtcp.spelling import meant
 
 
 @dataclass(frozen=True)

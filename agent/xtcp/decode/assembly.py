@@ -49,6 +49,13 @@ class Assembly:
             found = self._columns[name] = np.empty(self._rows, _DTYPES[name])
         return found
 
+    def put(self, run: slice, name: str, values: NDArray[np.generic]) -> None:
+        """Writes `values`, of the column's dtype, into column `name`; where they are all of it, takes them for it."""
+        if len(values) == self._rows and name not in self._columns:
+            self._columns[name] = values
+        else:
+            self.column(name)[run] = values
+
     def block(self, names: tuple[str, ...]) -> NDArray[np.generic] | None:
         """The columns `names`, of one dtype, as the rows of one array (len(names), rows): what lies together in a
         message is written together. None where one of them already has an array of its own.

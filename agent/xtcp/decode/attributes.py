@@ -6,7 +6,9 @@ have it. The schema says where to descend, so nesting is no deeper than the tabl
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +20,11 @@ from xtcp.decode.messages import Messages
 from xtcp.decode.payloads import MASK_BITS, TEXT_LENGTH, clean_text, path_name, redact
 from xtcp.netlink.numbers import NLA_HDRLEN, NLA_TYPE_MASK, NLMSG_HDRLEN, ROW_LEN, aligned
 from xtcp.schema.inet_diag import ATTRIBUTES, INET_DIAG_MSG, info_struct
-from xtcp.schema.layout import column_dtype, members, size_of
+from xtcp.schema.layout import Member, column_dtype, members, size_of
 from xtcp.schema.model import FLAG, TEXT, Attribute, Field, Nest, Order, Struct
+
+# So many attributes are looked at one by one before array operations are made for them.
+FEW: Final = 64
 
 
 class Lockstep:
@@ -44,6 +49,7 @@ class Lockstep:
         self._tally = tally
         self._md5_keys = md5_keys
         self._values: dict[str, NDArray[np.generic]] = {}
+        # Of columns that not all rows have.
         self._present: dict[str, NDArray[np.bool_]] = {}
         self._kept: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
         self._rows = 0
@@ -56,21 +62,30 @@ class Lockstep:
         found = walk_attributes(self._data, self._order, rows.offset + ROW_LEN, rows.offset + rows.length)
         self._note_broken(found, every, rows.offset + rows.length)
         mask = np.zeros(self._rows, np.uint64)
-        low = found.type < MASK_BITS
-        np.bitwise_or.at(mask, found.chain[low], np.uint64(1) << found.type[low].astype(np.uint64))
+        if self._rows == 1:
+            mask[0] = sum(1 << number for number in set(found.type.tolist()) if number < MASK_BITS)
+        else:
+            low = found.type < MASK_BITS
+            np.bitwise_or.at(mask, found.chain[low], np.uint64(1) << found.type[low].astype(np.uint64))
         self._store("attributes", every, mask)
         self._level(ATTRIBUTES, found, every, ())
         self._store_kept()
-        run = assembly.run(rows.offset, self._values.keys(), {n: p for n, p in self._present.items() if not p.all()})
+        partial = {name: present for name, present in self._present.items() if not present.all()}
+        run = assembly.run(rows.offset, self._values.keys(), partial)
         for name, values in self._values.items():
-            assembly.column(name)[run] = values
+            assembly.put(run, name, values)
 
     def _level(
         self, attributes: tuple[Attribute, ...], found: Elements, rows_of: NDArray[np.int64], parents: tuple[int, ...]
     ) -> None:
         """Reads one level of attributes; chain i of `found` belongs to row `rows_of[i]`."""
+        if not len(found.type):
+            return
         unknown = np.ones(len(found.type), np.bool_)
+        few = set(found.type.tolist()) if len(found.type) <= FEW else None
         for attribute in attributes:
+            if few is not None and attribute.number not in few:
+                continue
             having = found.type == attribute.number
             index = np.flatnonzero(having)
             if not len(index):
@@ -85,9 +100,15 @@ class Lockstep:
         index = np.flatnonzero(unknown)
         if len(index):
             chain, kind = found.chain[index], found.type[index]
-            for number, times in zip(*np.unique(kind, return_counts=True), strict=True):
-                self._tally.unknown[path_name((*parents, int(number)))] += int(times)
-            self._tally.repeated += len(index) - len(np.unique(chain * (NLA_TYPE_MASK + 1) + kind))
+            one = chain * (NLA_TYPE_MASK + 1) + kind
+            if few is None:
+                numbers = dict(zip(*(each.tolist() for each in np.unique(kind, return_counts=True)), strict=True))
+                different = len(np.unique(one))
+            else:
+                numbers, different = Counter(kind.tolist()), len(set(one.tolist()))
+            for number, times in numbers.items():
+                self._tally.unknown[path_name((*parents, number))] += times
+            self._tally.repeated += len(index) - different
             self._keep(rows_of[chain], found.offset[index], found.length[index])
 
     def _attribute(
@@ -133,14 +154,13 @@ class Lockstep:
         self, struct: Struct, rows: NDArray[np.int64], begin: NDArray[np.int64], size: NDArray[np.int64]
     ) -> None:
         """Every member of `struct` whose end lies inside the received `size`."""
-        width = aligned(size_of(struct, self._kernel))
+        width, places = _places(struct, self._order, self._kernel)
         windows = np.ndarray(((len(self._data) - width) // 4 + 1,), f"V{width}", self._data, strides=(4,))
         whole = windows[begin >> 2]
         shortest = int(size.min()) if len(size) else 0
-        for member in members(struct, self._order, self._kernel):
+        for member, dtype in places:
             if self._wanted is not None and member.column not in self._wanted:
                 continue
-            dtype = np.dtype({"names": ["it"], "formats": [member.wire], "offsets": [member.offset], "itemsize": width})
             values = member.value(whole.view(dtype)["it"])
             if member.end <= shortest:
                 self._store(member.column, rows, values)
@@ -181,6 +201,9 @@ class Lockstep:
         rank = np.argsort(offset)
         rows, offset = rows[rank], offset[rank]
         pieces = self._bytes(offset, offset + length[rank])
+        if self._rows == 1:
+            self._store_bytes("unknown_attributes", rows[:1], [b"".join(pieces)])
+            return
         having, first = np.unique(rows, return_index=True)
         bounds = [*first.tolist(), len(pieces)]
         joined = [b"".join(pieces[begin:end]) for begin, end in pairwise(bounds)]
@@ -204,11 +227,15 @@ class Lockstep:
     def _store(self, name: str, rows: NDArray[np.int64], values: NDArray[np.generic]) -> None:
         if self._wanted is not None and name not in self._wanted and name != "damaged":
             return
-        if name not in self._values:
+        if len(rows) == self._rows and name not in self._values:
+            # Each row has it once: there is nothing to blank and nobody without it.
+            self._values[name] = np.empty(self._rows, column_dtype(name))
+        elif name not in self._values:
             self._values[name] = np.zeros(self._rows, column_dtype(name))
             self._present[name] = np.zeros(self._rows, np.bool_)
         self._values[name][rows] = values
-        self._present[name][rows] = True
+        if name in self._present:
+            self._present[name][rows] = True
 
     def _store_bytes(self, name: str, rows: NDArray[np.int64], payloads: list[bytes]) -> None:
         if self._wanted is not None and name not in self._wanted:
@@ -222,8 +249,33 @@ class Lockstep:
         self._present[name][rows] = True
 
 
+# By the identity of the struct, which stands beside its places and so stays: hashing one takes longer than a row.
+_Places: TypeAlias = tuple[int, list[tuple[Member, np.dtype[np.void]]]]
+_PLACES: dict[tuple[int, Order, tuple[int, int] | None], tuple[Struct, _Places]] = {}
+_MOST_PLACES: Final = 512
+
+
+def _places(struct: Struct, order: Order, kernel: tuple[int, int] | None) -> _Places:
+    """The bytes of `struct`, to a multiple of 4, and its members, each with a dtype that has it as `it`."""
+    key = (id(struct), order, kernel)
+    if key not in _PLACES:
+        if len(_PLACES) >= _MOST_PLACES:
+            _PLACES.clear()
+        width = aligned(size_of(struct, kernel))
+        found = members(struct, order, kernel)
+        _PLACES[key] = struct, (width, [(member, _view_of(member, width)) for member in found])
+    return _PLACES[key][1]
+
+
+def _view_of(member: Member, width: int) -> np.dtype[np.void]:
+    """A dtype of `width` bytes with the member as `it`."""
+    return np.dtype({"names": ["it"], "formats": [member.wire], "offsets": [member.offset], "itemsize": width})
+
+
 def _last_of_each(chain: NDArray[np.int64]) -> NDArray[np.int64]:
     """Index of the last element of each chain, ascending; elements are in the order of their offsets."""
+    if len(chain) == 1:
+        return np.zeros(1, np.int64)
     reverse = chain[::-1]
     _, first = np.unique(reverse, return_index=True)
     return np.sort(len(chain) - 1 - first)

@@ -3,8 +3,10 @@
 1. Fast: every reply to our dump carries its random `nlmsg_seq`, so its hits in the buffer are message starts, if each
    message leads exactly to the next and every datagram begins and ends on one. Proved in one operation.
 2. Otherwise the lockstep walk of the datagrams.
+3. In chunks of a few messages, of which a capture of single sockets or short dumps has thousands, one message at a
+   time: an array operation costs as much as ten messages.
 
-Either way the messages are judged the same: another sequence number or port id is foreign, `NLM_F_REQUEST` marks a
+In every way the messages are judged the same: another sequence number or port id is foreign, `NLM_F_REQUEST` marks a
 request (nlmon shows them too), types 18 and 20 are rows, the rest is control. Messages behind a `NLMSG_DONE` in its
 datagram, rows shorter than `inet_diag_msg` and bytes that make no message are quarantined.
 """
@@ -39,6 +41,9 @@ from xtcp.netlink.numbers import (
     aligned,
 )
 
+# Up to this many bytes, 64 messages at most, are read one message at a time.
+FEW_BYTES = 1024
+
 # errno of a NLMSG_DONE or NLMSG_ERROR too short to hold one: EBADMSG of the kernel's generic table.
 TOO_SHORT = 74
 
@@ -53,6 +58,8 @@ class Messages:
 
 def find_rows(chunk: Chunk, tally: Tally) -> Messages:
     """The messages of `chunk` that are rows; everything else goes to `tally`."""
+    if not len(chunk.ends) or int(chunk.ends[-1] - chunk.starts[0]) <= FEW_BYTES:
+        return _find_few(chunk, tally)
     words = chunk.data[: len(chunk.data) & ~3].view(chunk.context.order + "u4")
     messages = _scan(chunk, words)
     if messages is None:
@@ -66,6 +73,40 @@ def find_rows(chunk: Chunk, tally: Tally) -> Messages:
     if not len(messages.offset):
         return messages
     return _judge(chunk, words, messages, tally)
+
+
+def _find_few(chunk: Chunk, tally: Tally) -> Messages:
+    """The same for a few messages."""
+    read = struct.Struct(chunk.context.order + "IHHII").unpack_from
+    rows: list[tuple[int, int]] = []
+    for start, end in zip(chunk.starts.tolist(), chunk.ends.tolist(), strict=True):
+        at, done = start, False
+        while at < end:
+            length, kind, flags, seq, port = read(chunk.data, at) if at + NLMSG_HDRLEN <= end else (0,) * 5
+            tally.messages += 1
+            if not NLMSG_HDRLEN <= length <= end - at:
+                tally.quarantined += 1
+                tally.fault(at, end - at, "no whole message")
+                break
+            mine = (chunk.seq is None or seq == chunk.seq) and (chunk.port is None or port == chunk.port)
+            tally.interrupted |= bool(mine and flags & NLM_F_DUMP_INTR)
+            if done:
+                tally.quarantined += 1
+                tally.fault(at, length, "after NLMSG_DONE")
+            elif not mine:
+                tally.control["foreign"] += 1
+            elif flags & NLM_F_REQUEST or kind not in {SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK}:
+                _control_message(chunk, at, length, kind, flags, tally)
+                done = kind == NLMSG_DONE and not flags & NLM_F_REQUEST
+            elif length < ROW_LEN:
+                tally.quarantined += 1
+                tally.fault(at, length, "shorter than inet_diag_msg")
+            else:
+                rows.append((at, length))
+            at += aligned(length)
+    tally.rows += len(rows)
+    found = np.array(rows, np.int64).reshape(-1, 2)
+    return Messages(np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1]))
 
 
 def _scan(chunk: Chunk, words: NDArray[np.uint32]) -> Messages | None:

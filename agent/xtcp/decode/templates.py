@@ -33,6 +33,7 @@ from xtcp.schema.model import FLAG, TEXT, Attribute, Field, Nest, Order, Struct
 TEMPLATES_A_LENGTH: Final = 8
 TEMPLATES_IN_ALL: Final = 256
 SMALL_GROUP: Final = 16
+FEW: Final = 4
 LEARNED_A_CHUNK: Final = 32
 LENGTHS_COUNTED: Final = 4096
 HEADERS_A_TEMPLATE: Final = 64
@@ -46,13 +47,14 @@ class _Odd(Exception):
 class Template:
     """The layout of one message, offsets in bytes from its start.
 
-    `headers` are (word, value) of what must agree: each attribute's header, and the words of its texts. `members`
-    tell what to read where, `holders` bit fields by the offset of what holds them, `fixed` columns that are the same
-    in all rows of this layout, `raw` ranges that are kept as bytes, by column.
+    `headers` are (word, value) of what must agree: each attribute's header, and the words of its texts; `words` the
+    same as (byte, four bytes). `members` tell what to read where, `holders` bit fields by the offset of what holds
+    them, `fixed` columns that are the same in all rows of this layout, `raw` ranges that are kept as bytes, by column.
     """
 
     length: int
     headers: list[tuple[int, int]] = field(default_factory=list)
+    words: list[tuple[int, bytes]] = field(default_factory=list)
     members: list[tuple[int, Member]] = field(default_factory=list)
     holders: dict[int, list[Member]] = field(default_factory=dict)
     raw: list[tuple[str, int, int]] = field(default_factory=list)
@@ -65,6 +67,11 @@ class Template:
     groups: list[tuple[tuple[str, ...], str]] = field(init=False)
     single: list[str] = field(init=False)
     swapped: list[Member] = field(init=False)
+
+    def agrees(self, data: NDArray[np.uint8], at: int) -> bool:
+        """Whether the message at `at` has the template's headers: for a few messages, most of which have not."""
+        view = data.data
+        return all(view[at + begin : at + begin + 4] == word for begin, word in self.words)
 
     def add(self, base: int, member: Member) -> None:
         """A member of the struct at `base`."""
@@ -143,22 +150,32 @@ class Templates:
         """Writes the rows that fit a template; returns those that fit none."""
         rest: list[NDArray[np.int64]] = []
         self._learned = 0
+        if len(rows.offset) == 1:
+            left = self._of_length(data, int(rows.length[0]), rows.offset, assembly, tally)
+            return rows if len(left) else Messages(left, left)
         counts = np.bincount(rows.length)
         for length in np.flatnonzero(counts).tolist():
             offset = rows.offset if counts[length] == len(rows.offset) else rows.offset[rows.length == length]
-            tried = 0
-            while len(offset):
-                if tried == len(self._by_length.get(length, [])) and not self._learn(data, length, offset):
-                    break
-                offset = self._fit(data, self._by_length[length][tried], offset, assembly, tally)
-                tried += 1
+            offset = self._of_length(data, length, offset, assembly, tally)
             if len(offset):
                 rest.append(np.stack((offset, np.full(len(offset), length, np.int64))))
         if not rest:
             return Messages(rows.offset[:0], rows.length[:0])
-        left = np.concatenate(rest, axis=1)
-        left = left[:, np.argsort(left[0], kind="stable")]
-        return Messages(left[0], left[1])
+        both = np.concatenate(rest, axis=1)
+        both = both[:, np.argsort(both[0], kind="stable")]
+        return Messages(both[0], both[1])
+
+    def _of_length(
+        self, data: NDArray[np.uint8], length: int, offset: NDArray[np.int64], assembly: Assembly, tally: Tally
+    ) -> NDArray[np.int64]:
+        """Writes the messages at `offset`, all of `length`, that fit a template; returns the others' offsets."""
+        tried = 0
+        while len(offset):
+            if tried == len(self._by_length.get(length, [])) and not self._learn(data, length, offset):
+                break
+            offset = self._fit(data, self._by_length[length][tried], offset, assembly, tally)
+            tried += 1
+        return offset
 
     def _learn(self, data: NDArray[np.uint8], length: int, offset: NDArray[np.int64]) -> bool:
         """Makes a template of the first message at `offset`; False where that is not worth it or not possible."""
@@ -190,6 +207,8 @@ class Templates:
         tally: Tally,
     ) -> NDArray[np.int64]:
         """Writes the messages at `offset` that have the template's headers; returns the others' offsets."""
+        if len(offset) <= FEW and not any(template.agrees(data, at) for at in offset.tolist()):
+            return offset
         width = template.dtype.itemsize
         # An overlapping view: indexing it copies whole messages; `take` on it would copy the buffer.
         windows = np.ndarray(((len(data) - width) // 4 + 1,), f"V{width}", data, strides=(4,))
@@ -248,6 +267,8 @@ class Templates:
         for member in members(INET_DIAG_MSG, self._order, self._kernel):
             template.add(NLMSG_HDRLEN, member)
         mask = self._chain(template, message, ATTRIBUTES, ROW_LEN, len(message), ())
+        whole = message.ljust(aligned(len(message)), b"\0")
+        template.words = [(word << 2, whole[word << 2 : (word << 2) + 4]) for word, _ in template.headers]
         template.fixed["attributes"] = mask
         template.finish(self._wanted)
         return template

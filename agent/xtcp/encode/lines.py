@@ -118,6 +118,8 @@ def _cells(batch: Batch, name: str, syntax: Syntax) -> _Cells:
 
 def _all_same(column: Array, first: int, mask: Mask | None) -> bool:
     """Whether the rows of `mask`, of which `first` is one, are equal."""
+    if len(column) == 1:
+        return True
     differs = column != column[first]
     return not bool((differs if mask is None else differs[mask]).any())
 

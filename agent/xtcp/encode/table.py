@@ -150,10 +150,11 @@ def _chosen(name: str) -> View:
         return View(name, (name,), _text, right=False)
     if column.kind is BLOB:
         return View(name, (name,), str, right=False)
-    return View(name, (name,), _number(column))
+    return View(name, (name,), number_text(column))
 
 
-def _number(column: Column) -> Cell:
+def number_text(column: Column) -> Cell:
+    """How a value of a column of numbers is written for people: by its unit, `-` where it says "none"."""
     text: Callable[[int], str] = str if column.name in _COUNTS else FOR_PEOPLE.get(column.unit, str)
     none = _NONE.get(column.name)
     return text if none is None else lambda value: "-" if value == none else text(value)

@@ -50,10 +50,25 @@ def plausible_messages(messages: bytes | bytearray | memoryview, order: Order) -
     return count
 
 
+def fills(datagram: bytes | bytearray | memoryview, order: Order) -> bool:
+    """Whether lengths that are possible in `order` lead from the start of a datagram exactly to its end, whatever the
+    types of its messages: weaker than a known type, and in rare cases so in both orders.
+    """
+    read = _HEADER[order].unpack_from
+    at = 0
+    while at + NLMSG_HDRLEN <= len(datagram):
+        length, _ = read(datagram, at)
+        if not NLMSG_HDRLEN <= length <= len(datagram) - at:
+            return False
+        at += aligned(length)
+    return at >= len(datagram) > 0
+
+
 def detect(messages: bytes | bytearray | memoryview) -> Order | None:
     """The order in which a datagram, or the beginning of a file of messages, reads as messages.
 
-    None where it does in neither (no whole header, or none that makes sense) or in both alike.
+    None where it does in neither: no whole header, or a first message of a type that is not known. In both it cannot:
+    a known type, turned round, is none.
     """
     little, big = (plausible_messages(messages, order) for order in _ORDERS)
     if little == big:

@@ -57,7 +57,8 @@ class Unique:
 
     def __init__(self) -> None:
         self.removed = 0
-        self._seen = SeenCookies()
+        self._seen: SeenCookies | None = None
+        self._first: NDArray[np.uint64] | None = None
         self._held: Batch | None = None
 
     def add(self, batch: Batch) -> Iterator[Batch]:
@@ -66,9 +67,16 @@ class Unique:
             return
         batch = self._within(batch)
         cookies = batch.columns["idiag_cookie"].astype(np.uint64, copy=False)
-        again = self._seen.add(cookies)
-        if again.any():
-            batch = self._against_held(batch, cookies, again)
+        if self._first is None:
+            # Most dumps of a capture are one batch: the table costs more than they do.
+            self._first = cookies
+        else:
+            if self._seen is None:
+                self._seen = SeenCookies()
+                self._seen.add(self._first)
+            again = self._seen.add(cookies)
+            if again.any():
+                batch = self._against_held(batch, cookies, again)
         yield from self.end()
         if _has_info(batch).all():
             if batch.rows:

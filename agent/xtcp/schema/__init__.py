@@ -4,6 +4,7 @@ model       what a row is
 inet_diag   sock_diag's structs and every INET_DIAG_* attribute
 tcp_info    struct tcp_info and the congestion controls' structs
 mptcp_info  struct mptcp_info
+requests    what stands around rows: a request's attributes and filter, a refusal's payload
 metadata    our own columns
 columns     the list of columns, derived
 names       states, timers and families by name

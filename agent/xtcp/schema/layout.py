@@ -90,6 +90,7 @@ def members(struct: Struct, order: Order, release: tuple[int, int] | None) -> tu
     return tuple(out)
 
 
+@lru_cache(maxsize=1024)
 def column_dtype(name: str) -> np.dtype[np.generic]:
     """The dtype of a column in a batch: native order; `object` holds `bytes` or `str`, `(16,)u1` an address."""
     return np.dtype(BY_NAME[name].kind.column)

@@ -44,6 +44,18 @@ FAMILIES: Final[dict[int, str]] = {2: "inet", 10: "inet6"}
 TIMERS: Final[dict[int, str]] = {0: "off", 1: "on", 2: "keepalive", 3: "timewait", 4: "persist", 5: "delack"}
 CA_STATES: Final[dict[int, str]] = {0: "Open", 1: "Disorder", 2: "CWR", 3: "Recovery", 4: "Loss"}
 
+# include/uapi/linux/tcp.h: the bits of tcpi_options.
+TCPI_OPTIONS: Final[dict[int, str]] = {
+    1: "TCPI_OPT_TIMESTAMPS",
+    2: "TCPI_OPT_SACK",
+    4: "TCPI_OPT_WSCALE",
+    8: "TCPI_OPT_ECN",
+    16: "TCPI_OPT_ECN_SEEN",
+    32: "TCPI_OPT_SYN_DATA",
+    64: "TCPI_OPT_USEC_TS",
+    128: "TCPI_OPT_TFO_CHILD",
+}
+
 
 def name_of(names: dict[int, str], number: int) -> str:
     """The name of `number`, or `UNKNOWN(number)`."""

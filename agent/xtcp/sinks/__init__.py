@@ -1,5 +1,11 @@
-"""Where encoded rows go. A sink takes bytes or text and knows nothing of rows.
+"""Where rows go. A sink is a small class behind one Protocol, counts what became of every row, and hurts no other.
 
-text_file     text to a file or standard output
+sink          the Protocol, and how one with a queue and a thread fits it
+destination   the text behind --dest to a sink: the table of schemes
+fan_out       the sinks of a run, all offered the same rows
+text_rows     json and csv to a file or standard output
+null          nowhere
+
+text_file     text to a file or standard output, for commands
 capture_file  netlink datagrams to pcap and pcapng
 """

@@ -1,8 +1,8 @@
 """Netlink messages to a capture file, as nlmon and tcpdump would have written them: LINKTYPE_NETLINK (253).
 
 Each datagram stands behind the 16-byte cooked header of https://www.tcpdump.org/linktypes/LINKTYPE_NETLINK.html:
-packet type, ARPHRD type, 10 unused bytes, netlink family, all big-endian. The messages stay as they came, and both
-formats are written in this host's order; nanoseconds.
+packet type, ARPHRD type, 10 unused bytes, netlink family, all big-endian. The messages stay as they came; the file's
+own order is this host's unless another is asked for.
 
 A pcap says nothing about its host. A pcapng does (https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng): machine
 in `shb_hardware`, `uname -sr` in `shb_os` and `if_os`, xtcp in `shb_userappl`, the network namespace in `if_name`,
@@ -14,13 +14,16 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 from xtcp import __version__
+from xtcp.chunk import NATIVE
 from xtcp.errors import PermissionMissing, Temporary, UsageError, XtcpError
 from xtcp.netlink.numbers import NETLINK_SOCK_DIAG
+from xtcp.schema.model import Order
 from xtcp.sources import Tap
 
 LINKTYPE_NETLINK: Final = 253
@@ -29,9 +32,11 @@ PACKET_KERNEL: Final = 4  # nlmon gives requests and replies this type alike
 ARPHRD_NETLINK: Final = 824
 COOKED_HEADER: Final = struct.pack(">HH10xH", PACKET_KERNEL, ARPHRD_NETLINK, NETLINK_SOCK_DIAG)
 
+PCAP_MICROSECONDS: Final = 0xA1B2C3D4
 PCAP_NANOSECONDS: Final = 0xA1B23C4D
 SECTION_HEADER: Final = 0x0A0D0D0A
 INTERFACE_DESCRIPTION: Final = 1
+SIMPLE_PACKET: Final = 3
 ENHANCED_PACKET: Final = 6
 BYTE_ORDER_MAGIC: Final = 0x1A2B3C4D
 OPT_COMMENT, SHB_HARDWARE, SHB_OS, SHB_USERAPPL = 1, 2, 3, 4
@@ -39,9 +44,47 @@ IF_NAME, IF_TSRESOL, IF_OS = 2, 9, 12
 HOST_COMMENT: Final = "host: "
 APPLICATION: Final = "xtcp "
 
+_LAST_SECOND: Final = 0xFFFFFFFF
+_LAST_TICK: Final = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a section of a pcapng says of the host it was taken on; empty, and None, where it says nothing."""
+
+    system: str = ""
+    hardware: str = ""
+    application: str = ""
+    hostname: str | None = None
+
+
+def this_host(hostname: str) -> Section:
+    """What is true of the machine that this runs on."""
+    uname = os.uname()
+    return Section(f"{uname.sysname} {uname.release}", uname.machine, APPLICATION + __version__, hostname)
+
+
+class Bytes(Protocol):
+    """Where a capture goes."""
+
+    def write(self, data: bytes, /) -> object:
+        """Takes all of `data`. What it raises goes to the caller."""
+        ...
+
 
 class CaptureWriter(Tap, Protocol):
     """A `Tap` into a file, and a context manager that closes it."""
+
+    def write(
+        self,
+        netlink: bytes | memoryview,
+        time_ns: int,
+        *,
+        cooked: bytes = COOKED_HEADER,
+        wirelen: int | None = None,
+    ) -> None:
+        """One datagram behind its cooked header; `wirelen` is how long it was where less of it is there."""
+        ...
 
     def close(self) -> None:
         """Ends the file. Raises like `write`."""
@@ -61,9 +104,14 @@ def open_capture(path: str, *, hostname: str, netns: str) -> CaptureWriter:
     """
     match Path(path).suffix:
         case ".pcap":
-            return PcapWriter(path)
+            file = _File(path)
+            return _Capture(file, PcapWriter(file))
         case ".pcapng":
-            return PcapngWriter(path, hostname, netns)
+            file = _File(path)
+            writer = PcapngWriter(file)
+            writer.begin_section(this_host(hostname))
+            writer.add_interface(netns)
+            return _Capture(file, writer)
         case other:
             raise UsageError(
                 f"{path}: captures end in .pcap or .pcapng, not in {other or 'nothing'}.",
@@ -82,19 +130,40 @@ class _File:
         except OSError as error:
             raise capture_error(path, error) from error
 
-    def _append(self, *parts: bytes | memoryview) -> None:
+    def write(self, data: bytes, /) -> None:
+        """Appends `data`. Raises `XtcpError`."""
         try:
-            for part in parts:
-                self._file.write(part)
+            self._file.write(data)
         except OSError as error:
             raise capture_error(self._path, error) from error
 
     def close(self) -> None:
-        """Ends the file. Raises `Temporary` or `PermissionMissing` where the last bytes cannot be written."""
+        """Raises `Temporary` or `PermissionMissing` where the last bytes cannot be written."""
         try:
             self._file.close()
         except OSError as error:
             raise capture_error(self._path, error) from error
+
+
+class _Capture:
+    """The `CaptureWriter` of a file."""
+
+    def __init__(self, file: _File, writer: PcapWriter | PcapngWriter) -> None:
+        self._file = file
+        self._writer = writer
+
+    def write(
+        self,
+        netlink: bytes | memoryview,
+        time_ns: int,
+        *,
+        cooked: bytes = COOKED_HEADER,
+        wirelen: int | None = None,
+    ) -> None:
+        self._writer.write(netlink, time_ns, cooked=cooked, wirelen=wirelen)
+
+    def close(self) -> None:
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -105,62 +174,106 @@ class _File:
         self.close()
 
 
-class PcapWriter(_File):
-    """A nanosecond pcap (https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap)."""
+class PcapWriter:
+    """A pcap (https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap) to `file`, whose errors pass."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self._append(struct.pack("=IHHIIII", PCAP_NANOSECONDS, 2, 4, 0, 0, SNAPLEN, LINKTYPE_NETLINK))
+    def __init__(self, file: Bytes, *, order: Order = NATIVE, nanoseconds: bool = True) -> None:
+        self._file = file
+        self._record = struct.Struct(order + "IIII")
+        self._unit = 1 if nanoseconds else 1000
+        magic = PCAP_NANOSECONDS if nanoseconds else PCAP_MICROSECONDS
+        file.write(struct.pack(order + "IHHIIII", magic, 2, 4, 0, 0, SNAPLEN, LINKTYPE_NETLINK))
 
-    def write(self, netlink: bytes | memoryview, time_ns: int) -> None:
-        """One datagram of netlink messages and the wall clock of its passing, ns since 1970."""
-        kept, length = _snap(netlink)
-        seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
-        header = struct.pack("=IIII", seconds, nanoseconds, len(COOKED_HEADER) + len(kept), length)
-        self._append(header, COOKED_HEADER, kept)
+    def write(
+        self,
+        netlink: bytes | memoryview,
+        time_ns: int,
+        *,
+        cooked: bytes = COOKED_HEADER,
+        wirelen: int | None = None,
+    ) -> None:
+        """One datagram of netlink messages and the wall clock of its passing, ns since 1970.
+
+        `wirelen` is how long it was where less of it is there. A time before 1970 becomes 1970, one after 2106 the
+        last that a pcap can say.
+        """
+        packet = _snap(cooked, netlink)
+        length = len(cooked) + (len(netlink) if wirelen is None else wirelen)
+        seconds, rest = divmod(max(time_ns, 0), 1_000_000_000)
+        header = self._record.pack(min(seconds, _LAST_SECOND), rest // self._unit, len(packet), length)
+        self._file.write(header + packet)
 
 
-class PcapngWriter(_File):
-    """A pcapng of one section and one interface."""
+class PcapngWriter:
+    """A pcapng to `file`, whose errors pass. A section, and an interface in it, come before the first packet."""
 
-    def __init__(self, path: str, hostname: str, netns: str) -> None:
-        super().__init__(path)
-        uname = os.uname()
-        system = f"{uname.sysname} {uname.release}"
+    def __init__(self, file: Bytes, *, order: Order = NATIVE) -> None:
+        self._file = file
+        self._order = order
+        self._system = ""
+        self._interfaces = 0
+
+    def begin_section(self, section: Section) -> None:
+        """The packets behind it are of this host; interfaces are counted anew."""
+        self._system = section.system
+        self._interfaces = 0
         options = (
-            _option(OPT_COMMENT, HOST_COMMENT + hostname)
-            + _option(SHB_HARDWARE, uname.machine)
-            + _option(SHB_OS, system)
-            + _option(SHB_USERAPPL, APPLICATION + __version__)
+            ("" if section.hostname is None else HOST_COMMENT + section.hostname, OPT_COMMENT),
+            (section.hardware, SHB_HARDWARE),
+            (section.system, SHB_OS),
+            (section.application, SHB_USERAPPL),
         )
-        section = struct.pack("=IHHq", BYTE_ORDER_MAGIC, 1, 0, -1) + options + _option(0, b"")
-        self._append(_block(SECTION_HEADER, section))
-        options = _option(IF_NAME, netns) + _option(IF_TSRESOL, bytes([9])) + _option(IF_OS, system)
-        interface = struct.pack("=HHI", LINKTYPE_NETLINK, 0, SNAPLEN) + options + _option(0, b"")
-        self._append(_block(INTERFACE_DESCRIPTION, interface))
+        body = struct.pack(self._order + "IHHq", BYTE_ORDER_MAGIC, 1, 0, -1)
+        self._block(SECTION_HEADER, body + b"".join(self._option(code, text) for text, code in options if text))
 
-    def write(self, netlink: bytes | memoryview, time_ns: int) -> None:
-        """One datagram of netlink messages and the wall clock of its passing, ns since 1970."""
-        kept, length = _snap(netlink)
-        caplen = len(COOKED_HEADER) + len(kept)
-        body = struct.pack("=IIIII", 0, time_ns >> 32, time_ns & 0xFFFFFFFF, caplen, length) + COOKED_HEADER
-        self._append(_block(ENHANCED_PACKET, body + bytes(kept) + bytes(-caplen % 4)))
+    def add_interface(self, name: str) -> int:
+        """An interface of that name, `""` for none; returns its number in the section."""
+        options = self._option(IF_NAME, name) if name else b""
+        options += self._option(IF_TSRESOL, bytes([9]))
+        if self._system:
+            options += self._option(IF_OS, self._system)
+        self._block(INTERFACE_DESCRIPTION, struct.pack(self._order + "HHI", LINKTYPE_NETLINK, 0, SNAPLEN) + options)
+        self._interfaces += 1
+        return self._interfaces - 1
+
+    def write(
+        self,
+        netlink: bytes | memoryview,
+        time_ns: int | None,
+        *,
+        cooked: bytes = COOKED_HEADER,
+        wirelen: int | None = None,
+        interface: int = 0,
+    ) -> None:
+        """As that of `PcapWriter`. A packet without a time, of the first interface, stays one (a simple packet block);
+        of others it gets 1970.
+        """
+        packet = _snap(cooked, netlink)
+        length = len(cooked) + (len(netlink) if wirelen is None else wirelen)
+        if time_ns is None and not interface and length == len(packet):
+            head = struct.pack(self._order + "I", length)
+            kind = SIMPLE_PACKET
+        else:
+            ticks = min(max(time_ns or 0, 0), _LAST_TICK)
+            head = struct.pack(self._order + "IIIII", interface, ticks >> 32, ticks & 0xFFFFFFFF, len(packet), length)
+            kind = ENHANCED_PACKET
+        self._block(kind, head + packet + bytes(-len(packet) % 4), options=False)
+
+    def _block(self, kind: int, body: bytes, *, options: bool = True) -> None:
+        """A block; `options`: its body ends in some, whose end is marked."""
+        body += bytes(4) if options else b""
+        length = struct.pack(self._order + "I", 12 + len(body))
+        self._file.write(struct.pack(self._order + "I", kind) + length + body + length)
+
+    def _option(self, code: int, value: str | bytes) -> bytes:
+        """An option padded to 4; text is UTF-8 and cut at 1,024 bytes."""
+        raw = value.encode("utf-8", "replace")[:1024] if isinstance(value, str) else value
+        return struct.pack(self._order + "HH", code, len(raw)) + raw + bytes(-len(raw) % 4)
 
 
-def _snap(netlink: bytes | memoryview) -> tuple[bytes | memoryview, int]:
-    """What a packet keeps of a datagram, no more than `SNAPLEN` with its cooked header, and its length before."""
-    return netlink[: SNAPLEN - len(COOKED_HEADER)], len(COOKED_HEADER) + len(netlink)
-
-
-def _block(kind: int, body: bytes) -> bytes:
-    length = 12 + len(body)
-    return struct.pack("=II", kind, length) + body + struct.pack("=I", length)
-
-
-def _option(code: int, value: str | bytes) -> bytes:
-    """An option padded to 4; text is UTF-8 and cut at 1,024 bytes."""
-    raw = value.encode("utf-8", "replace")[:1024] if isinstance(value, str) else value
-    return struct.pack("=HH", code, len(raw)) + raw + bytes(-len(raw) % 4)
+def _snap(cooked: bytes, netlink: bytes | memoryview) -> bytes:
+    """What a packet keeps of a datagram: no more than `SNAPLEN` with its cooked header."""
+    return b"".join((cooked, netlink[: SNAPLEN - len(cooked)]))
 
 
 def capture_error(path: str, error: OSError) -> XtcpError:

@@ -1,7 +1,7 @@
 """DumpFile: raw netlink messages of a file, as `ss -D FILE` writes them and `TCPDIAG_FILE` reads them.
 
 1. Messages stand back to back, each padded to 4, in the order of the host that wrote them; a `NLMSG_DONE` ends a
-   dump. Datagram boundaries, times, host and kernel are not in the file.
+   dump, behind which those of another host may stand. Datagram boundaries, times, host and kernel are not in the file.
 2. Chunks are whole messages, at most `ARENA` bytes, never beyond a `NLMSG_DONE`. Memory does not grow with the file.
 3. Only lengths are looked at here; what the messages hold is decode's to judge. Behind damage nothing is read,
    because nothing says where the next message begins.
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,18 +40,34 @@ ARENA: Final = 2 << 20
 _HOW_TO_MAKE: Final = "Make one with: ss -tinaD FILE, or with: xtcp once --record FILE.pcap for xtcp-replay."
 
 
+class Stream(Protocol):
+    """An open file."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """The next bytes into `buffer`; how many they are, 0 at the end."""
+        ...
+
+
 class DumpFile:
     """A `Source` of the dumps in `path` (`-`: standard input), numbered from 1 in `Context.dump`.
 
-    `order` None: found from the first messages. `release` is the `uname -r` of the host that wrote the file.
+    `order` None: found from the first messages. `release` is the `uname -r` of the host that wrote the file. A
+    `stream` is read in the file's place, once, and left open; `path` then is its name.
     `chunks` raises `DamagedInput` at once where nothing can be read; `damage` has the rest.
     """
 
     def __init__(
-        self, path: str, *, order: Order | None = None, release: str = "", protocol: int = IPPROTO_TCP
+        self,
+        path: str,
+        *,
+        order: Order | None = None,
+        release: str = "",
+        protocol: int = IPPROTO_TCP,
+        stream: Stream | None = None,
     ) -> None:
         self.damage: list[str] = []
         self._path = path
+        self._stream = stream
         self._name = "standard input" if path == "-" else path
         self._order = order
         self._context = Context(release=release, protocol=protocol)
@@ -58,7 +75,9 @@ class DumpFile:
     def chunks(self) -> Iterator[Chunk]:
         """All whole messages, dump by dump."""
         self.damage.clear()
-        with open_input(self._path) as file:
+        opened: AbstractContextManager[Stream]
+        opened = open_input(self._path) if self._stream is None else nullcontext(self._stream)  # type: ignore[assignment]
+        with opened as file:
             buffer = _Buffer(file, self._name)
             buffer.fill(0)
             head = buffer.data[: min(buffer.filled, HEAD)].tobytes()
@@ -82,6 +101,11 @@ class DumpFile:
         header = struct.Struct(context.order + "IHHII")
         at, dump, inside = 0, 1, False
         while True:
+            if not inside and self._order is None and dump > 1:
+                order = detect(buffer.view[at : min(at + NLMSG_HDRLEN, buffer.filled)])
+                if order is not None and order != context.order:
+                    context = replace(context, order=order)
+                    header = struct.Struct(context.order + "IHHII")
             run = _walk(buffer, at, header)
             if run.end > at:
                 starts, ends = np.array([at], np.int64), np.array([run.end], np.int64)
@@ -116,7 +140,7 @@ class DumpFile:
 class _Buffer:
     """A window on the file: `data[:filled]` are its bytes from offset `base`; `ended` once there are no more."""
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: Stream, name: str) -> None:
         self.data: NDArray[np.uint8] = np.zeros(ARENA + SLACK, np.uint8)
         self.view = memoryview(self.data)
         self.filled = self.base = 0
@@ -132,7 +156,7 @@ class _Buffer:
         self.filled = left
         while self.filled < ARENA and not self.ended:
             try:
-                count = self._file.readinto(self.view[self.filled : ARENA])  # type: ignore[attr-defined]
+                count = self._file.readinto(self.view[self.filled : ARENA])
             except OSError as error:
                 raise input_error(self._name, error) from error
             self.filled += count

@@ -6,6 +6,7 @@ Nothing is decoded or decompressed here.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -57,16 +58,21 @@ def kind_of(head: bytes) -> str:
     return UNKNOWN
 
 
-def open_input(path: str) -> BinaryIO:
+def open_raw(path: str) -> io.FileIO:
     """`path` for reading, or standard input for `-`. Raises `UsageError`, `PermissionMissing` or `Temporary`."""
     if path == "-":
         if sys.stdin is None:
             raise UsageError("standard input is closed.", "", "Name a file.")
-        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
     try:
-        return Path(path).open("rb")
+        return Path(path).open("rb", buffering=0)
     except OSError as error:
         raise input_error(path, error) from error
+
+
+def open_input(path: str) -> BinaryIO:
+    """The same, buffered."""
+    return io.BufferedReader(open_raw(path))
 
 
 def input_error(path: str, error: OSError) -> XtcpError:

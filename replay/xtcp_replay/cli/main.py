@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from xtcp import __version__
 from xtcp.cli.command import EXIT_CODES, Parser, run_command
-from xtcp_replay.cli import decode
+from xtcp_replay.cli import convert, decode, diff, golden, info, record, scrub, send, show, verify
 
-_VERBS = (decode,)
+_VERBS = (info, decode, show, verify, golden, diff, send, convert, scrub, record)
 _EXAMPLES = """\
 a capture is made as root with
   modprobe nlmon; ip link add nlmon0 type nlmon; ip link set nlmon0 up

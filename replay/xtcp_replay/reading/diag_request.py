@@ -27,6 +27,12 @@ class Asked:
     family: int = AF_UNSPEC
     protocol: int = IPPROTO_TCP
 
+    def __str__(self) -> str:
+        family = {AF_UNSPEC: "IPv4 and IPv6", AF_INET: "IPv4", AF_INET6: "IPv6"}.get(self.family)
+        if self.others is not None or family is None:
+            return self.others or f"family {self.family}"
+        return f"{family} {'MPTCP' if self.protocol == IPPROTO_MPTCP else 'TCP'}"
+
     @property
     def others(self) -> str | None:
         """What kind of sockets it asked for, where that is neither TCP nor MPTCP."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from xtcp.errors import DamagedInput
+from xtcp.sinks.capture_file import Section
 
 LINKTYPE_NETLINK: Final = 253
+NOTHING_SAID: Final = Section()
 
 # Of https://www.tcpdump.org/linktypes.html those that a capture made by mistake has.
 _LINK_TYPES: Final = {
@@ -38,7 +40,8 @@ class Interface:
     """`number` counts the interfaces of a file over all its sections. Packet times are in `ticks_per_s`, `offset_s`
     is added to them.
 
-    `release` is the `uname -r` of the host (empty: not told), `hostname` and `netns` None where not told.
+    `release` is the `uname -r` of the host (empty: not told), `hostname` and `netns` None where not told. `name` and,
+    of its section, `section_number` and `section` are as a pcapng says them.
     """
 
     number: int
@@ -48,6 +51,9 @@ class Interface:
     release: str = ""
     hostname: str | None = None
     netns: str | None = None
+    name: str = ""
+    section_number: int = 0
+    section: Section = NOTHING_SAID
 
 
 def link_type_name(number: int) -> str:

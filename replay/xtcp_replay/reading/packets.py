@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from xtcp.errors import ConfigurationError, DamagedInput
-from xtcp.netlink.byte_order import detect
-from xtcp.sources.input_file import COMPRESSED, EMPTY, MODIFIED_PCAP, PCAP, PCAPNG, UNKNOWN, ZEROS, kind_of
+from xtcp.sources.input_file import EMPTY, MODIFIED_PCAP, PCAP, PCAPNG, UNKNOWN, ZEROS, kind_of
 from xtcp_replay.reading.findings import Findings, at_byte
 from xtcp_replay.reading.input_bytes import InputBytes
 from xtcp_replay.reading.interface import HOW_TO_CAPTURE, LINKTYPE_NETLINK, Interface, wrong_link_type
@@ -23,7 +22,8 @@ from xtcp_replay.reading.pcapng_stream import PcapngStream
 class Packet(NamedTuple):
     """`data` as captured, `wirelen` bytes before the snaplen; `time_ns` since 1970, None where the file has none.
 
-    `offset` is where its record or block begins in the file; `file_cut`: the file ends in it.
+    `offset` is where its record or block begins in the file; `file_cut`: the file ends in it. `number` counts the
+    packets of all link types from 1, as other programs do.
     """
 
     data: bytes
@@ -32,39 +32,42 @@ class Packet(NamedTuple):
     interface: Interface
     offset: int
     file_cut: bool = False
+    number: int = 0
 
 
-def read_packets(file: BinaryIO, name: str, damage: Findings, notes: Findings) -> Iterator[Packet]:
+def read_packets(source: InputBytes, damage: Findings, notes: Findings) -> Iterator[Packet]:
     """All packets of link type NETLINK that are whole enough to read; the rest goes to `damage` and `notes`.
 
     Raises `DamagedInput` where nothing can be read: another kind of file, another link type, a broken beginning.
     """
-    source = InputBytes(file, name)
     kind = kind_of(source.head)
     if kind == PCAP:
-        yield from _pcap(PcapStream(source, name, damage), damage)
+        yield from _pcap(PcapStream(source, damage), damage)
     elif kind == PCAPNG:
-        yield from _pcapng(PcapngStream(source, damage), name, damage, notes)
+        yield from _pcapng(PcapngStream(source, damage), source.name, damage, notes)
     else:
-        raise _not_a_capture(name, kind, source.head)
+        raise not_a_capture(source.name, kind)
 
 
 def _pcap(stream: PcapStream, damage: Findings) -> Iterator[Packet]:
     reader = _scapy("RawPcapReader", stream)
     unit = 1_000_000_000 // stream.interface.ticks_per_s
+    number = 0
     while (packet := _next(reader, stream, damage)) is not None:
         data, meta = packet
+        number += 1
         time_ns = meta.sec * 1_000_000_000 + meta.usec * unit
-        yield Packet(data, meta.wirelen, time_ns, stream.interface, stream.offset, stream.cut)
+        yield Packet(data, meta.wirelen, time_ns, stream.interface, stream.offset, stream.cut, number)
 
 
 def _pcapng(stream: PcapngStream, name: str, damage: Findings, notes: Findings) -> Iterator[Packet]:
-    sections = 0
+    sections = number = 0
     while stream.next_section():
         sections += 1
         reader = _scapy("RawPcapNgReader", stream)
         while (packet := _next(reader, stream, damage)) is not None:
             data, meta = packet
+            number += 1
             interface = stream.interface
             if interface.link_type != LINKTYPE_NETLINK:
                 notes.add("packets of interfaces that are not netlink skipped", at_byte(stream.offset))
@@ -73,7 +76,7 @@ def _pcapng(stream: PcapngStream, name: str, damage: Findings, notes: Findings) 
             if stream.timed:
                 ticks = meta.tshigh << 32 | meta.tslow
                 time_ns = ticks * 1_000_000_000 // interface.ticks_per_s + interface.offset_s * 1_000_000_000
-            yield Packet(data, meta.wirelen, time_ns, interface, stream.offset, stream.cut)
+            yield Packet(data, meta.wirelen, time_ns, interface, stream.offset, stream.cut, number)
     if not sections:
         raise DamagedInput(
             f"{name} is a pcapng whose first section header is cut or damaged.",
@@ -115,20 +118,16 @@ def _next(reader: Any, stream: PcapStream | PcapngStream, damage: Findings) -> t
     return packet
 
 
-def _not_a_capture(name: str, kind: str, head: bytes) -> DamagedInput:
-    if kind in COMPRESSED:
-        return DamagedInput(
-            f"{name} is {kind} data; captures are read uncompressed.", "", f"Decompress it first: {kind} -d {name}"
-        )
+def not_a_capture(name: str, kind: str) -> DamagedInput:
+    """The refusal of a file of another `kind`."""
     if kind == MODIFIED_PCAP:
         return DamagedInput(f"{name} is {kind}, which is not supported.", "", "Rewrite it: editcap -F pcap IN OUT")
-    if kind == UNKNOWN and detect(head) is not None:
-        return DamagedInput(
-            f"{name} is a dump of raw netlink messages, not a capture.", "", f"Read it with: xtcp once --from {name}"
-        )
     interrupted = kind in {EMPTY, ZEROS}
+    why = "Usually another file was meant."
+    if kind == UNKNOWN:
+        why += " Where it is a dump of messages, its first one reads in neither byte order; --byte-order tells it."
     return DamagedInput(
-        f"{name} is {kind}, not a pcap or pcapng capture.",
-        "Usually the capture or the copy was interrupted." if interrupted else "Usually another file was meant.",
+        f"{name} is {kind}, not a capture, a dump of ss -D, or an archive of m-lab.",
+        "Usually the capture or the copy was interrupted." if interrupted else why,
         HOW_TO_CAPTURE,
     )

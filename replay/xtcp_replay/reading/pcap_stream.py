@@ -16,6 +16,7 @@ from xtcp.errors import DamagedInput
 from xtcp_replay.reading.findings import Findings, at_byte
 from xtcp_replay.reading.input_bytes import InputBytes
 from xtcp_replay.reading.interface import LINKTYPE_NETLINK, Interface, wrong_link_type
+from xtcp_replay.reading.record_stream import RecordStream
 
 # No capture program takes more of a packet than 262,144 bytes.
 LONGEST_PACKET: Final = 1 << 20
@@ -24,14 +25,15 @@ _FILE_HEADER: Final = 24
 _RECORD_HEADER: Final = 16
 
 
-class PcapStream:
-    """For a reader: `read`. For us: `interface`, `nanoseconds`, and of the last record given `offset`, where it begins,
-    `cut`, whether the file ends in it, and `captured`, the bytes of its packet.
+class PcapStream(RecordStream):
+    """Adds `interface` and `nanoseconds`.
 
     Raises `DamagedInput` where the file header is cut, of another version, or of another link type.
     """
 
-    def __init__(self, source: InputBytes, name: str, findings: Findings) -> None:
+    def __init__(self, source: InputBytes, findings: Findings) -> None:
+        super().__init__()
+        name = source.name
         self._source = source
         self._findings = findings
         header = source.read(_FILE_HEADER)
@@ -54,24 +56,10 @@ class PcapStream:
         link_type = struct.unpack_from(self._order + "I", header, 20)[0] & 0xFFFF
         if link_type != LINKTYPE_NETLINK:
             raise wrong_link_type(name, link_type)
-        self.interface = Interface(0, link_type, 1_000_000_000 if self.nanoseconds else 1_000_000)
-        self.offset = 0
-        self.cut = False
-        self.captured = 0
-        self.ended = False
-        self._record = header
-        self._given = 0
-
-    def read(self, size: int) -> bytes:
-        """At most `size` bytes, never beyond the end of a record; nothing once the good part of the file ends."""
-        if self._given == len(self._record):
-            if self.ended or not self._next():
-                self.ended = True
-                return b""
-            self._given = 0
-        piece = self._record[self._given : self._given + size]
-        self._given += len(piece)
-        return piece
+        self._read_header = struct.Struct(self._order + "IIII").unpack
+        self._second = 1_000_000_000 if self.nanoseconds else 1_000_000
+        self.interface = Interface(0, link_type, self._second)
+        self._pieces.append(header)
 
     def _next(self) -> bool:
         """Reads and checks the next record."""
@@ -81,19 +69,23 @@ class PcapStream:
             return False
         if len(header) < _RECORD_HEADER:
             return self._stop("the file is cut in the header of a packet")
-        seconds, fraction, caplen, wirelen = struct.unpack(self._order + "IIII", header)
+        seconds, fraction, caplen, wirelen = self._read_header(header)
+        if not wirelen:
+            return self._stop("a packet of no length; nothing behind it is read")
         if caplen > LONGEST_PACKET:
             return self._stop("a packet claims to be longer than any packet; nothing behind it is read")
         if caplen > wirelen:
             return self._stop("a packet claims more captured bytes than it had; nothing behind it is read")
-        if fraction >= (1_000_000_000 if self.nanoseconds else 1_000_000):
+        if fraction >= self._second:
             return self._stop("a packet's time has more than a second in its fraction; nothing behind it is read")
         body = self._source.read(caplen)
         if len(body) < caplen:
             self._stop("the file is cut in a packet", missing=caplen - len(body))
             self.cut = True
             header = struct.pack(self._order + "IIII", seconds, fraction, len(body), wirelen)
-        self._record = header + body
+        self._pieces.append(header)
+        if body:
+            self._pieces.append(body)
         self.captured = len(body)
         return True
 

@@ -27,18 +27,22 @@ from xtcp.sinks.capture_file import (
     INTERFACE_DESCRIPTION,
     OPT_COMMENT,
     SECTION_HEADER,
+    SHB_HARDWARE,
     SHB_OS,
     SHB_USERAPPL,
+    SIMPLE_PACKET,
+    Section,
 )
 from xtcp_replay.reading.findings import Findings, at_byte
 from xtcp_replay.reading.input_bytes import InputBytes
-from xtcp_replay.reading.interface import Interface
+from xtcp_replay.reading.interface import NOTHING_SAID, Interface
+from xtcp_replay.reading.record_stream import RecordStream
 
 LONGEST_BLOCK: Final = 1 << 20
 IF_TSOFFSET: Final = 14
 OBSOLETE_PACKET: Final = 2
-SIMPLE_PACKET: Final = 3
 
+_LINUX: Final = "Linux "
 _SHORTEST_BLOCK: Final = 12
 _SHORTEST_SECTION: Final = 28
 _SECTION_BYTES: Final = struct.pack(">I", SECTION_HEADER)  # reads the same in both orders
@@ -48,33 +52,26 @@ _FIXED: Final = {ENHANCED_PACKET: 20, OBSOLETE_PACKET: 20, SIMPLE_PACKET: 4, INT
 @dataclass(frozen=True)
 class _Section:
     order: str
-    release: str
-    hostname: str | None
-    application: str
+    number: int = 0
+    said: Section = NOTHING_SAID
 
 
-class PcapngStream:
-    """For a reader: `read`. For us: `next_section` before each reader; of the last packet given `interface`, `offset`,
-    `timed` (whether it has a time), `cut` (whether the file ends in it) and `captured` (its bytes); `ended` once a
-    reader has been given all of its section; `link_types` of all interfaces so far.
+class PcapngStream(RecordStream):
+    """`next_section` comes before each reader, which is given that section; `ended` is its end. Adds, of the last
+    packet given, `interface` and `timed` (whether it has a time), and `link_types` of all interfaces so far.
     """
 
     def __init__(self, source: InputBytes, findings: Findings) -> None:
+        super().__init__()
         self._source = source
         self._findings = findings
-        self._section = _Section("<", "", None, "")
+        self._section = _Section("<")
         self._interfaces: list[tuple[Interface, int]] = []
-        self._record = b""
-        self._given = 0
         self._section_head: bytes | None = source.read(8)
         self._section_at = 0
         self.interface = Interface(0, -1)
         self.link_types: list[int] = []
-        self.offset = 0
         self.timed = True
-        self.cut = False
-        self.captured = 0
-        self.ended = False
 
     def next_section(self) -> bool:
         """Goes to the next section; False at the end of the file, and where its header is damaged."""
@@ -84,21 +81,11 @@ class PcapngStream:
         block = self._read_section(head)
         if block is None:
             return False
-        self._record, self._given, self.ended = block, 0, False
+        self.ended = False
+        self._pieces.clear()
+        self._pieces.append(block)
         self._interfaces = []
         return True
-
-    def read(self, size: int) -> bytes:
-        """At most `size` bytes, never beyond the end of a block; nothing at the end of the section."""
-        if self._given == len(self._record):
-            block = None if self.ended else self._next()
-            if block is None:
-                self.ended = True
-                return b""
-            self._record, self._given = block, 0
-        piece = self._record[self._given : self._given + size]
-        self._given += len(piece)
-        return piece
 
     def _found(self, what: str, missing: int = 0) -> None:
         self._findings.add(what, at_byte(self.offset), missing=missing)
@@ -126,30 +113,30 @@ class PcapngStream:
         if rest[-4:] != start[4:8]:
             self._found("a section header's two lengths differ; nothing behind it is read")
             return None
-        self._section = _section(order, rest[:-4])
+        self._section = _Section(order, self._section.number + 1, _said(order, rest[:-4]))
         return start + rest
 
-    def _next(self) -> bytes | None:
-        """The next block for the reader, None at the end of the section or of the good part of the file."""
+    def _next(self) -> bool:
+        """The next block for the reader; False at the end of the section or of the good part of the file."""
         while True:
             self.offset = self._source.offset
             head = self._source.read(8)
             if not head:
-                return None
+                return False
             if len(head) < 8:
                 self._found("the file is cut in the header of a block")
-                return None
+                return False
             if head[:4] == _SECTION_BYTES:
                 self._section_head, self._section_at = head, self.offset
-                return None
+                return False
             kind, length = struct.unpack(self._section.order + "II", head)
             fixed = _FIXED.get(kind)
             if length % 4 or length < _SHORTEST_BLOCK + (fixed or 0) or (fixed and length > LONGEST_BLOCK):
                 self._found("a block has an impossible length; nothing behind it is read")
-                return None
+                return False
             if fixed is None:
                 if not self._skip(head, length):
-                    return None
+                    return False
                 continue
             body = self._source.read(length - 12)
             tail = self._source.read(4)
@@ -157,15 +144,16 @@ class PcapngStream:
                 self._found("the file is cut in a block", missing=length - 8 - len(body) - len(tail))
             elif tail != head[4:]:
                 self._found("a block's two lengths differ; nothing behind it is read")
-                return None
+                return False
             if len(body) < fixed:
                 continue
             if kind == INTERFACE_DESCRIPTION:
                 if len(tail) == 4:
                     self._describe(body)
-                    return head + body + tail
-            elif (packet := self._packet(kind, body, fixed, cut=len(tail) < 4)) is not None:
-                return packet
+                    self._pieces += (head, body, tail)
+                    return True
+            elif self._packet(kind, body, fixed, cut=len(tail) < 4):
+                return True
 
     def _skip(self, head: bytes, length: int) -> bool:
         """Passes over a block's body and end; False where the file is not good behind it."""
@@ -184,21 +172,26 @@ class PcapngStream:
         options = dict(_options(order, body[8:]))
         resolution = options.get(IF_TSRESOL, b"\x06")[0:1] or b"\x06"
         offset = options.get(IF_TSOFFSET, b"")
-        ours = self._section.application.startswith(APPLICATION)
+        said = self._section.said
+        name = _text(options.get(IF_NAME, b""))
+        ours = said.application.startswith(APPLICATION)
         interface = Interface(
             number=len(self.link_types),
             link_type=link_type,
             ticks_per_s=(2 if resolution[0] & 0x80 else 10) ** (resolution[0] & 0x7F),
             offset_s=struct.unpack(order + "q", offset)[0] if len(offset) == 8 else 0,
-            release=self._section.release,
-            hostname=self._section.hostname,
-            netns=_text(options[IF_NAME]) if ours and IF_NAME in options else None,
+            release=said.system.removeprefix(_LINUX) if said.system.startswith(_LINUX) else "",
+            hostname=said.hostname,
+            netns=name if ours and IF_NAME in options else None,
+            name=name,
+            section_number=self._section.number,
+            section=said,
         )
         self.link_types.append(link_type)
         self._interfaces.append((interface, snaplen))
 
-    def _packet(self, kind: int, body: bytes, fixed: int, *, cut: bool) -> bytes | None:
-        """A packet as an enhanced packet block, None where it is left out."""
+    def _packet(self, kind: int, body: bytes, fixed: int, *, cut: bool) -> bool:
+        """Gives a packet as an enhanced packet block; False where it is left out."""
         order = self._section.order
         high = low = number = caplen = 0
         if kind == SIMPLE_PACKET:
@@ -209,7 +202,7 @@ class PcapngStream:
             number, high, low, caplen, wirelen = struct.unpack_from(order + "IIIII", body)
         if number >= len(self._interfaces):
             self._found("a packet names an interface that is not described; it is left out")
-            return None
+            return False
         self.interface, snaplen = self._interfaces[number]
         self.timed = kind != SIMPLE_PACKET
         self.cut = cut
@@ -218,30 +211,30 @@ class PcapngStream:
             caplen = min(wirelen, snaplen) if snaplen else wirelen
         if caplen > wirelen:
             self._found("a packet claims more captured bytes than it had; it is left out")
-            return None
+            return False
         if caplen > there and not cut:
             self._found("a packet claims more bytes than its block has; it is left out")
-            return None
-        data = body[fixed : fixed + caplen]
-        self.captured = len(data)
-        length = _SHORTEST_BLOCK + _FIXED[ENHANCED_PACKET] + len(data) + -len(data) % 4
-        head = struct.pack(order + "IIIIIII", ENHANCED_PACKET, length, number, high, low, len(data), wirelen)
-        return head + data + bytes(-len(data) % 4) + struct.pack(order + "I", length)
+            return False
+        self.captured = min(caplen, there)
+        size = self.captured + -self.captured % 4
+        length = _SHORTEST_BLOCK + _FIXED[ENHANCED_PACKET] + size
+        if kind != ENHANCED_PACKET or there != size or self.captured < caplen:
+            data = body[fixed : fixed + self.captured] + bytes(size - self.captured)
+            body = struct.pack(order + "IIIII", number, high, low, self.captured, wirelen) + data
+        ends = struct.pack(order + "I", length)
+        self._pieces += (struct.pack(order + "I", ENHANCED_PACKET) + ends, body, ends)
+        return True
 
 
-def _section(order: str, options: bytes) -> _Section:
+def _said(order: str, options: bytes) -> Section:
     """What a section header's options say; the first `host: ` comment names the host."""
-    release = application = ""
+    texts: dict[int, str] = {}
     hostname: str | None = None
     for code, value in _options(order, options):
-        text = _text(value)
-        if code == SHB_OS and text.startswith("Linux "):
-            release = text.removeprefix("Linux ")
-        elif code == SHB_USERAPPL:
-            application = text
-        elif code == OPT_COMMENT and text.startswith(HOST_COMMENT) and hostname is None:
-            hostname = text.removeprefix(HOST_COMMENT)
-    return _Section(order, release, hostname, application)
+        texts[code] = _text(value)
+        if code == OPT_COMMENT and texts[code].startswith(HOST_COMMENT) and hostname is None:
+            hostname = texts[code].removeprefix(HOST_COMMENT)
+    return Section(texts.get(SHB_OS, ""), texts.get(SHB_HARDWARE, ""), texts.get(SHB_USERAPPL, ""), hostname)
 
 
 def _options(order: str, options: bytes) -> Iterator[tuple[int, bytes]]:

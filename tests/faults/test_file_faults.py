@@ -1,0 +1,472 @@
+"""Rows 34 to 39 and 41: files that are cut, compressed, piped, of another kind, or that lie about their lengths."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import xtcp_replay
+from tests.replay.made import (
+    MULTI,
+    T0,
+    block,
+    cooked,
+    done,
+    dump,
+    enhanced,
+    interface,
+    option,
+    pcap,
+    pcap_header,
+    pcapng,
+    record,
+    request,
+    row,
+    saved,
+    section,
+    sockets,
+)
+from tests.replay.packed import PACK, UNPACK_START, zeros, zstd_zeros
+from xtcp.batch import Tally
+from xtcp.errors import DamagedInput, ExitCode
+from xtcp_replay.reading.opening import ReplaySource, Told, open_source
+
+DATAGRAMS = [*dump((1, 2, 3)), *dump((4, 5), family=10)]
+ROWS = [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5)]
+BOMBS = {"gzip": 1 << 27, "zstd": 1 << 30, "xz": 1 << 25}
+TEN = [
+    request(),
+    *(row(c) for c in range(1, 5)),
+    done(),
+    request(family=10),
+    row(5, family=10),
+    row(6, family=10),
+    done(),
+]
+
+
+def read(folder: Path, content: bytes) -> ReplaySource:
+    """The source of a file with `content`."""
+    return open_source(saved(folder, content, "made"))
+
+
+def balanced(tally: Tally) -> bool:
+    """Whether nothing has vanished in decode."""
+    return tally.messages == tally.rows + tally.quarantined + sum(tally.control.values())
+
+
+# 34: cut
+
+
+def test_fault_34_pcap_cut_at_every_byte(tmp_path: Path) -> None:
+    """Every whole message before the cut is decoded; a cut inside is told with its place, one between records is not
+    to be seen in the packets and shows as a dump without its end.
+    """
+    content = pcap(DATAGRAMS)
+    row_ends, boundaries = [], []
+    at = 24
+    for datagram in DATAGRAMS:
+        boundaries.append(at)
+        rows = (len(datagram) // 88) if datagram[4] == 20 and len(datagram) % 88 == 0 and datagram[6] == MULTI else 0
+        row_ends += [at + 32 + 88 * (i + 1) for i in range(rows)]
+        at += 32 + len(datagram)
+    assert at == len(content) and len(row_ends) == 5
+    for size in range(len(content)):
+        source = read(tmp_path, content[:size])
+        if size < 24:
+            with pytest.raises(DamagedInput):
+                sockets(source)
+            continue
+        tally = Tally()
+        found = sockets(source, tally)
+        assert found == ROWS[: sum(end <= size for end in row_ends)], size
+        assert bool(source.damage) == (size not in boundaries), size
+        if source.damage:
+            assert f"at byte {max(b for b in boundaries if b < size):,}" in source.damage[0]
+        assert balanced(tally)
+
+
+def test_fault_34_pcapng_cut_at_every_byte(tmp_path: Path) -> None:
+    """Every whole message before the cut is decoded, and a cut that is not between blocks is told."""
+    content = pcapng()
+    starts = [len(section()), len(section() + interface())]
+    for datagram in dump((1, 2)):
+        starts.append(starts[-1] + len(enhanced(cooked(datagram))))
+    first_row = starts[2] + 28 + 16 + 88
+    for size in range(len(content)):
+        source = read(tmp_path, content[:size])
+        if size < starts[0]:
+            with pytest.raises(DamagedInput):
+                sockets(source)
+            continue
+        assert sockets(source) == [(1, 1), (1, 2)][: (size >= first_row) + (size >= first_row + 88)], size
+        assert bool(source.damage) == (size not in starts), size
+
+
+@pytest.mark.parametrize("kind", PACK)
+@pytest.mark.parametrize("form", ["pcap", "pcapng"])
+def test_fault_34_compressed_and_cut_at_every_byte(tmp_path: Path, form: str, kind: str) -> None:
+    """The same rows as of what the library gets out of the beginning; the cut is told at every place."""
+    blocks = section() + interface() + b"".join(enhanced(cooked(d), T0 // 1000) for d in TEN)
+    content = pcap(TEN) if form == "pcap" else blocks
+    packed = PACK[kind](content)
+    assert len(sockets(read(tmp_path, packed))) == 6
+    expected: dict[bytes, list[tuple[int | None, int]] | None] = {}
+    for size in range(len(packed)):
+        there = UNPACK_START[kind](packed[:size]) if size else b""
+        if there not in expected:
+            expected[there] = rows_or_none(read(tmp_path, there))
+        source = read(tmp_path, packed[:size])
+        rows = rows_or_none(source)
+        assert rows == expected[there], size
+        if rows is not None:
+            assert source.damage[0].startswith(
+                f"the {kind} data is cut (at byte {size:,}, after {len(there):,} decompressed bytes)"
+            )
+
+
+def rows_or_none(source: ReplaySource) -> list[tuple[int | None, int]] | None:
+    """The rows, None where it is refused."""
+    try:
+        return sockets(source)
+    except DamagedInput:
+        return None
+
+
+def test_fault_34_exit_code_and_strict(tmp_path: Path) -> None:
+    """Exit 3 with offset and counts; with --strict no output."""
+    path = saved(tmp_path, PACK["gzip"](pcap(TEN))[:-20], "cut.pcap.gz")
+    finished = xtcp_replay("decode", path, "--format", "json")
+    assert finished.returncode == ExitCode.DAMAGED
+    assert finished.stdout.count(b"\n") > 0
+    assert re.search(
+        rb"warning: the gzip data is cut \(at byte [\d,]+, after [\d,]+ decompressed bytes", finished.stderr
+    )
+    finished = xtcp_replay("decode", path, "--format", "json", "--strict")
+    assert (finished.returncode, finished.stdout) == (ExitCode.DAMAGED, b"")
+
+
+# 35: compressed
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_fault_35_by_content_not_by_name(tmp_path: Path, kind: str) -> None:
+    """The name says nothing; compressed twice and three times is read, four times is refused."""
+    packed = pcap(DATAGRAMS)
+    for _ in range(3):
+        packed = PACK[kind](packed)
+        source = open_source(saved(tmp_path, packed, "called.pcap"))
+        assert sockets(source) == ROWS
+        assert source.damage == []
+    with pytest.raises(DamagedInput, match="more than 3 times"):
+        sockets(read(tmp_path, PACK[kind](packed)))
+
+
+@pytest.mark.parametrize("outer", PACK)
+@pytest.mark.parametrize("inner", PACK)
+def test_fault_35_double_compression_names_the_layer(tmp_path: Path, outer: str, inner: str) -> None:
+    """Damage inside is told of the layer that it is in."""
+    cut = PACK[inner](pcap(TEN))[:-3]
+    source = read(tmp_path, PACK[outer](cut))
+    sockets(source)
+    assert source.damage[0].startswith(f"the {inner} data in {outer} data is cut (at byte {len(cut):,}, ")
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_fault_35_bad_checksum(tmp_path: Path, kind: str) -> None:
+    """All rows, and the damage."""
+    packed = bytearray(PACK[kind](pcap(DATAGRAMS)))
+    if kind == "xz":
+        # The check of the block stands before index (8 bytes and more) and footer (12).
+        index = (int.from_bytes(packed[-8:-4], "little") + 1) * 4
+        packed[-12 - index - 1] ^= 1
+    else:
+        packed[-5 if kind == "gzip" else -1] ^= 1
+    source = read(tmp_path, bytes(packed))
+    assert sockets(source) == ROWS
+    assert len(source.damage) == 1 and kind in source.damage[0]
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_fault_35_bomb_that_is_nothing(tmp_path: Path, kind: str) -> None:
+    """Up to a GiB of zeros is refused for its first bytes."""
+    with pytest.raises(DamagedInput, match="nothing but zero bytes"):
+        sockets(read(tmp_path, zeros(kind, BOMBS[kind])))
+
+
+@pytest.mark.parametrize(("form", "kind"), [*(("pcap", kind) for kind in PACK), ("archive", "zstd")])
+def test_fault_35_bomb_behind_good_content(tmp_path: Path, kind: str, form: str) -> None:
+    """Rows before it, damage, in 512 MiB of address space, in little time."""
+    good = pcap(DATAGRAMS) if form == "pcap" else b'{"Metadata":{}}\n'
+    path = saved(tmp_path, zeros(kind, BOMBS[kind], good))
+    with limited_memory():
+        finished = xtcp_replay("decode", path, "--format", "json")
+    assert finished.returncode == ExitCode.DAMAGED
+    assert finished.stdout.count(b"\n") == (5 if form == "pcap" else 0)
+    assert (b"no length" if form == "pcap" else b"lines of more than 1 MiB") in finished.stderr
+
+
+def test_fault_35_max_bytes(tmp_path: Path) -> None:
+    """What lies beyond is damage that names the option; what fits exactly is not."""
+    content = pcap(DATAGRAMS)
+    for kind, pack in PACK.items():
+        packed = pack(content)
+        source = open_source(saved(tmp_path, packed), Told(max_bytes=len(content)))
+        assert sockets(source) == ROWS and source.damage == []
+        source = open_source(saved(tmp_path, packed), Told(max_bytes=len(content) - 1))
+        assert sockets(source) == ROWS
+        assert source.damage[0].startswith(f"the {kind} data expands to more than --max-bytes")
+        assert f"after {len(content) - 1:,} decompressed bytes" in source.damage[0]
+    source = open_source(saved(tmp_path, content), Told(max_bytes=100))
+    assert sockets(source) == ROWS and source.damage == []
+    path = saved(tmp_path, zstd_zeros(1 << 20, pcap(DATAGRAMS)))
+    finished = xtcp_replay("decode", path, "--max-bytes", "4K", "--format", "null")
+    assert finished.returncode == ExitCode.DAMAGED
+
+
+# 36: pipes
+
+
+@contextmanager
+def piped(content: bytes, monkeypatch: pytest.MonkeyPatch, piece: int = 1000) -> Iterator[None]:
+    """Standard input is a pipe that gives `content` in pieces."""
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(writing, "wb", buffering=0) as pipe:
+            for at in range(0, len(content), piece):
+                pipe.write(content[at : at + piece])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield
+        writer.join()
+
+
+def kinds() -> dict[str, tuple[bytes, list[int]]]:
+    """Each kind of file with its cookies."""
+    raw = b"".join((row(1), row(2), row(3), done(), row(4, family=10), row(5, family=10), done()))
+    idm = "CgEAAA" + "A" * 90  # 72 bytes, base64
+    return {
+        "pcap": (pcap(DATAGRAMS), [1, 2, 3, 4, 5]),
+        "nanoseconds": (pcap(DATAGRAMS, ">", nano=True), [1, 2, 3, 4, 5]),
+        "pcapng": (pcapng(), [1, 2]),
+        "dump": (raw, [1, 2, 3, 4, 5]),
+        "archive": (b'{"Timestamp":"2019-07-01T00:00:12Z","RawIDM":"%s"}\n' % idm.encode(), [0]),
+    }
+
+
+@pytest.mark.parametrize("kind", ["plain", *PACK])
+@pytest.mark.parametrize("form", kinds())
+def test_fault_36_every_kind_through_a_pipe(monkeypatch: pytest.MonkeyPatch, form: str, kind: str) -> None:
+    """`-` reads a pipe, which cannot seek and gives a few bytes at a time."""
+    content, cookies = kinds()[form]
+    source = open_source("-")
+    with piped(content if kind == "plain" else PACK[kind](content), monkeypatch, piece=37):
+        assert [cookie for _, cookie in sockets(source)] == cookies
+    assert source.damage == []
+
+
+def test_fault_36_a_pipe_that_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may have made it so, for us as well."""
+    with piped(PACK["gzip"](pcap(DATAGRAMS)), monkeypatch, piece=10):
+        os.set_blocking(sys.stdin.fileno(), False)
+        assert sockets(open_source("-")) == ROWS
+
+
+def test_fault_36_a_command(tmp_path: Path) -> None:
+    """gzip on standard input, where scapy needs to seek."""
+    finished = xtcp_replay("decode", "-", "--format", "json", input=PACK["gzip"](pcap(DATAGRAMS)))
+    assert (finished.returncode, finished.stdout.count(b"\n")) == (0, 5)
+
+
+# 37: pcapng
+
+
+def test_fault_37_sections_of_both_orders(tmp_path: Path) -> None:
+    """Each section has its own byte order and interfaces: number 0 of the second is not that of the first."""
+    ours = option(">", 3, b"Linux 6.6.1") + option(">", 4, b"xtcp 1") + option(">", 1, b"host: two")
+    second = section(">", ours) + interface(">", options=option(">", 2, b"blue") + option(">", 9, b"\x09"))
+    second += b"".join(enhanced(cooked(d), T0 + i, ">") for i, d in enumerate(dump((3,))))
+    source = read(tmp_path, pcapng("<", options=option("<", 3, b"Linux 6.1.7")) + second)
+    assert sockets(source) == [(1, 1), (1, 2), (2, 3)]
+    assert source.damage == []
+    first, other = (chunk.context for chunk in source.chunks())
+    assert (first.release, first.hostname, first.netns, first.timestamp_ns) == ("6.1.7", None, None, T0 // 1000 * 1000)
+    assert (other.release, other.hostname, other.netns, other.timestamp_ns) == ("6.6.1", "two", "blue", T0)
+
+
+def test_fault_37_interfaces_with_clocks_of_their_own(tmp_path: Path) -> None:
+    """Time resolution in powers of ten and two, and the offset in seconds that scapy does not know."""
+    seconds = T0 // 10**9
+    content = section() + interface(options=option("<", 9, b"\x03"))
+    content += interface(options=option("<", 9, b"\x8a") + option("<", 14, struct.pack("<q", 1000)))
+    content += enhanced(cooked(row(1, seq=1)), seconds * 1000 + 5, number=0)
+    content += enhanced(cooked(row(2, seq=1)), (seconds << 10) + 512, number=1)
+    source = read(tmp_path, content)
+    times = {chunk.context.dump: chunk.context.timestamp_ns for chunk in source.chunks()}
+    assert times == {1: seconds * 10**9 + 5_000_000, 2: (seconds + 1000) * 10**9 + 500_000_000}
+
+
+def test_fault_37_unknown_blocks_and_options_are_passed_over(tmp_path: Path) -> None:
+    """Statistics, names, secrets, custom and unknown blocks, long ones too; options of packets."""
+    others = b"".join(block("<", kind, bytes(64)) for kind in (4, 5, 10, 0xBAD, 0x40000BAD, 77))
+    others += block("<", 77, bytes(3 << 20))
+    packets = [enhanced(cooked(d), T0 // 1000) for d in dump((1, 2))]
+    with_options = packets[1][:-4] + option("<", 0x8001, b"xx") + option("<", 2, b"x")
+    with_options = with_options[:4] + struct.pack("<I", len(with_options) + 4) + with_options[8:]
+    with_options += struct.pack("<I", len(with_options) + 4)
+    content = section() + others + interface() + packets[0] + others + with_options + packets[2] + others
+    source = read(tmp_path, content)
+    assert sockets(source) == [(1, 1), (1, 2)]
+    assert source.damage == []
+
+
+def test_fault_37_bad_interface_id(tmp_path: Path) -> None:
+    """The packet is left out and told; those behind it are read (scapy alone: a clean end)."""
+    packets = [enhanced(cooked(d)) for d in dump((1,))]
+    source = read(
+        tmp_path, section() + interface() + packets[0] + enhanced(cooked(row(9)), number=3) + packets[1] + packets[2]
+    )
+    assert sockets(source) == [(1, 1)]
+    assert len(source.damage) == 1
+    assert "interface that is not described" in source.damage[0]
+    assert f"at byte {len(section() + interface() + packets[0])}" in source.damage[0]
+
+
+@pytest.mark.parametrize("length", [0, 8, 11, 13, 31, 0x7FFFFFF0, 0xFFFFFFFF])
+def test_fault_37_bad_block_length(tmp_path: Path, length: int) -> None:
+    """The file is read up to the block, whose place is told (scapy alone: a clean end)."""
+    good = pcapng()
+    for kind in (6, 77):
+        bad = struct.pack("<II", kind, length) + bytes(64)
+        source = read(tmp_path, good + bad)
+        assert sockets(source) == [(1, 1), (1, 2)]
+        assert len(source.damage) == 1 and f"at byte {len(good)}" in source.damage[0]
+
+
+def test_fault_37_lengths_that_differ(tmp_path: Path) -> None:
+    """A block that does not end with its length ends the file, whatever its kind."""
+    good = pcapng()
+    for bad in (enhanced(cooked(row(9))), block("<", 77, bytes(8)), section(), interface()):
+        source = read(tmp_path, good + bad[:-4] + struct.pack("<I", 4) + enhanced(cooked(row(8))))
+        assert sockets(source) == [(1, 1), (1, 2)]
+        assert len(source.damage) == 1 and "differ" in source.damage[0]
+
+
+# 38: magics
+
+
+@pytest.mark.parametrize("nano", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_fault_38_every_magic(tmp_path: Path, order: str, nano: bool) -> None:
+    """Four magics: either byte order of the file, µs and ns; the fraction of the request's time is exact."""
+    source = read(tmp_path, pcap(DATAGRAMS, order, nano=nano))
+    assert sockets(source) == ROWS
+    assert (source.damage, source.notes) == ([], [])
+    times = [chunk.context.timestamp_ns for chunk in source.chunks()]
+    unit = 1 if nano else 1000
+    assert times == [T0 // unit * unit, (T0 + 3_000_000) // unit * unit]
+
+
+def test_fault_38_modified_magic_is_refused(tmp_path: Path) -> None:
+    """Magic 0xa1b2cd34 has other record headers: what it is and how to rewrite it."""
+    for order in "<>":
+        content = struct.pack(order + "I", 0xA1B2CD34) + pcap(DATAGRAMS, order)[4:]
+        with pytest.raises(DamagedInput, match="0xa1b2cd34") as caught:
+            sockets(read(tmp_path, content))
+        assert "editcap" in caught.value.to_do
+
+
+# 39: link types
+
+
+def test_fault_39_another_link_type_is_refused(tmp_path: Path) -> None:
+    """Ethernet and cooked captures: the type's name, and the four commands that capture right."""
+    for number, name in ((1, "ETHERNET"), (113, "LINUX_SLL"), (276, "LINUX_SLL2"), (9999, "9999")):
+        content = pcap_header(link_type=number) + record(b"x" * 60)
+        with pytest.raises(DamagedInput, match=name) as caught:
+            sockets(read(tmp_path, content))
+        assert "modprobe nlmon" in caught.value.to_do and "tcpdump -i nlmon0 -s 0 -w" in caught.value.to_do
+        assert caught.value.exit_code == ExitCode.DAMAGED
+
+
+def test_fault_39_only_netlink_interfaces_are_read(tmp_path: Path) -> None:
+    """A mixed file: packets of others are counted; a file without a netlink interface is refused by its type."""
+    content = section() + interface(link_type=1) + interface()
+    content += enhanced(b"e" * 60, number=0) + b"".join(enhanced(cooked(d), number=1) for d in dump((1,)))
+    source = read(tmp_path, content)
+    assert sockets(source) == [(1, 1)]
+    assert any("not netlink" in note for note in source.notes)
+    with pytest.raises(DamagedInput, match="ETHERNET"):
+        sockets(read(tmp_path, section() + interface(link_type=1) + enhanced(b"e" * 60)))
+
+
+# 41: lengths that lie
+
+
+@contextmanager
+def limited_memory(size: int = 512 << 20) -> Iterator[None]:
+    """Processes started meanwhile have an address space of `size` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+BAD_HEADERS = [
+    struct.pack("<IIII", 0, 0, 0xFFFFFFF0, 0xFFFFFFF0),
+    struct.pack("<IIII", 0, 0, (1 << 20) + 1, 1 << 21),
+    struct.pack("<IIII", 0, 0, 88, 40),
+    struct.pack("<IIII", 0, 1_000_000, 88, 88),
+    bytes(16),
+]
+
+
+@pytest.mark.parametrize("header", BAD_HEADERS)
+def test_fault_41_a_header_that_cannot_be(tmp_path: Path, header: bytes) -> None:
+    """Lengths and times that no packet has end the file there: told with the place, what stood before is decoded."""
+    good = pcap(dump((1,)))
+    source = read(tmp_path, good + header + cooked(row(2)))
+    assert sockets(source) == [(1, 1)]
+    assert len(source.damage) == 1 and f"at byte {len(good):,}" in source.damage[0]
+
+
+def test_fault_41_packets_that_contradict_their_block(tmp_path: Path) -> None:
+    """More captured than the block holds, or than the packet had: left out and told, the next one is read."""
+    for bad in (enhanced(cooked(row(9)), caplen=5000, wirelen=5000), enhanced(cooked(row(9)), wirelen=20)):
+        source = read(tmp_path, pcapng() + bad + b"".join(enhanced(cooked(d)) for d in dump((3,))))
+        assert sockets(source) == [(1, 1), (1, 2), (2, 3)]
+        assert len(source.damage) == 1 and "left out" in source.damage[0]
+
+
+@pytest.mark.parametrize("form", ["pcap", "pcapng", "dump", "zstd", "xz", "gzip"])
+def test_fault_41_nothing_is_allocated_for_a_claim(tmp_path: Path, form: str) -> None:
+    """With 512 MiB of address space each ends with exit 3 and its message, not for want of memory."""
+    packed = pcap(DATAGRAMS)
+    content = {
+        "pcap": packed + BAD_HEADERS[0],
+        "pcapng": pcapng() + struct.pack("<II", 77, 0xFFFFFFF0) + bytes(64),
+        "dump": row(1) + struct.pack("<IHH", 0xFFFFFFF0, 20, 2) + bytes(64),
+        # A window of 1 TiB, one of the block's length, a dictionary of 1.5 GiB, an extra field that is not there.
+        "zstd": struct.pack("<IBB", 0xFD2FB528, 0, 30 << 3) + bytes(64),
+        "xz": PACK["xz"](packed)[:14] + b"\x21\x01\x25\0" + bytes(8),
+        "gzip": b"\x1f\x8b\x08\x04" + bytes(6) + b"\xff\xff" + bytes(64),
+    }[form]
+    with limited_memory():
+        finished = xtcp_replay("decode", saved(tmp_path, content), "--format", "json")
+    assert finished.returncode == ExitCode.DAMAGED, finished.stderr
+    assert b"Traceback" not in finished.stderr and b"emory" not in finished.stderr

@@ -1,0 +1,36 @@
+"""Datagrams of real captures, for tests that rewrite them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from tests.conftest import ROOT, captures_folder
+from xtcp.netlink.byte_order import detect
+from xtcp.schema.model import Order
+from xtcp_replay.reading.findings import Findings
+from xtcp_replay.reading.input_bytes import InputBytes
+from xtcp_replay.reading.packets import read_packets
+
+
+def capture_files() -> list[Path]:
+    """Every capture of this project and of others."""
+    shared = captures_folder()
+    folders = [ROOT / "pcaps"] if shared is None else [ROOT / "pcaps", shared]
+    return [path for folder in folders for path in sorted(folder.glob("*/*")) if path.suffix in {".pcap", ".pcapng"}]
+
+
+@cache
+def real_datagrams() -> tuple[tuple[bytes, Order], ...]:
+    """Every sock_diag datagram of all captures, each once, with its byte order."""
+    return tuple({one: None for path in capture_files() for one in _of(path)})
+
+
+def _of(path: Path) -> Iterator[tuple[bytes, Order]]:
+    with path.open("rb") as file:
+        for packet in read_packets(InputBytes(file, str(path)), Findings([]), Findings([])):
+            netlink = packet.data[16:]
+            order = detect(netlink)
+            if packet.data[14:16] == b"\0\4" and order is not None:
+                yield netlink, order

@@ -1,1 +1,0 @@
-"""Independent witnesses: what other programs say of the same bytes."""
