@@ -160,7 +160,7 @@ def test_golden_rows_are_the_same_as_their_capture(layout: Layout, seed: int, or
 @settings(max_examples=20)
 @given(seeds)
 def test_byte_order_is_no_difference(seed: int) -> None:
-    """A dump and the same dump of a host of the other order. SCTP's addresses are in the host's own, so none are here."""
+    """A dump and the same dump of a host of the other order. SCTP's addresses, in the host's own, are left out."""
     layout = Layout((Item(2, 280), Item(4, 6), Item(7, 36), Item(14, 200), Item(16, 20), Item(22, 2)), (7, 0))
     plan = Plan(((layout, 4),), seed=seed, release="7.0.3")
     a, b = ([Decoder().decode(plan.build(order).chunk())] for order in ("<", ">"))

@@ -37,7 +37,7 @@ class Datagram(NamedTuple):
     `kind`, `flags`, `seq`, `port`. `time_ns` since 1970, None where the file has none.
     """
 
-    netlink: bytes
+    netlink: memoryview
     order: Order
     kind: int
     flags: int
@@ -77,7 +77,7 @@ class Datagrams:
         self._contents.families[family] += 1
         if family != NETLINK_SOCK_DIAG:
             return None
-        netlink = data[_COOKED_LEN:]
+        netlink = memoryview(data)[_COOKED_LEN:]
         order = self._order_of(packet, netlink)
         if order is None:
             return None
@@ -93,7 +93,7 @@ class Datagrams:
         if self._contents.packets and not families[NETLINK_SOCK_DIAG]:
             self._notes.add("no sock_diag message in the capture", "run ss while it is taken")
 
-    def _order_of(self, packet: Packet, netlink: bytes) -> Order | None:
+    def _order_of(self, packet: Packet, netlink: memoryview) -> Order | None:
         """The byte order of a datagram, None, and told, where it cannot be known."""
         number = packet.interface.number
         known = self._forced or self._orders.get(number)
@@ -147,7 +147,7 @@ class Datagrams:
         return time_ns
 
 
-def _reads_in(netlink: bytes, order: Order) -> bool:
+def _reads_in(netlink: memoryview, order: Order) -> bool:
     """Whether a datagram begins with a message in `order`, of a known type or at least a length that fits."""
     if len(netlink) < NLMSG_HDRLEN:
         return False

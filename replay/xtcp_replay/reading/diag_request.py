@@ -43,7 +43,7 @@ class Asked:
         return None
 
 
-def asked_for(message: bytes, kind: int, order: Order) -> Asked:
+def asked_for(message: memoryview, kind: int, order: Order) -> Asked:
     """What the request `message` (from its nlmsghdr on, maybe cut) of type `kind` asked for."""
     if kind == TCPDIAG_GETSOCK:
         return Asked()

@@ -55,7 +55,7 @@ class _Dump:
     times: list[int] = field(default_factory=list)
     datagrams: int = 0
     length: int = 0
-    pending: list[bytes] = field(default_factory=list)
+    pending: list[memoryview] = field(default_factory=list)
     size: int = _DUMP_OVERHEAD
     closed: bool = False
 
@@ -284,7 +284,7 @@ class Dumps:
         if self._ends:
             yield self._chunk(dump)
 
-    def _place(self, netlink: bytes) -> None:
+    def _place(self, netlink: memoryview) -> None:
         """Puts a datagram of the dump in front into the arena."""
         start = aligned(self._ends[-1]) if self._ends else 0
         end = start + len(netlink)

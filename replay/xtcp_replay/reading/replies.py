@@ -44,7 +44,7 @@ class Reply(NamedTuple):
     messages: int
 
 
-def read_on(netlink: bytes, order: Order, kind: int, flags: int, whose: tuple[int, int]) -> Reply:
+def read_on(netlink: memoryview, order: Order, kind: int, flags: int, whose: tuple[int, int]) -> Reply:
     """What a datagram in the middle of a dump of TCP sockets says; `kind` and `flags` are its first message's, `whose`
     (nlmsg_seq, nlmsg_pid) of the dump.
 
@@ -55,10 +55,10 @@ def read_on(netlink: bytes, order: Order, kind: int, flags: int, whose: tuple[in
         return read_reply(netlink, order)
     length, kind, _, seq, port, code = _LASTS[order](netlink, len(netlink) - _DONE_LEN)
     done = (length, kind) == (_DONE_LEN, NLMSG_DONE) and (seq, port) == whose
-    return Reply(done, done, True, netlink[NLMSG_HDRLEN], netlink[_SOCKET], abs(code) if done else 0, 0)
+    return Reply(done, done, True, netlink[NLMSG_HDRLEN], bytes(netlink[_SOCKET]), abs(code) if done else 0, 0)
 
 
-def read_reply(netlink: bytes, order: Order) -> Reply:
+def read_reply(netlink: memoryview, order: Order) -> Reply:
     """Looks at each message's header, and at the first row."""
     read = _READERS[order]
     done = ends = multi = False
@@ -74,7 +74,7 @@ def read_reply(netlink: bytes, order: Order) -> Reply:
         if kind in _ROWS:
             if family is None and at + NLMSG_HDRLEN < len(netlink):
                 family = netlink[at + NLMSG_HDRLEN]
-                socket = b"" if at else netlink[_SOCKET]
+                socket = b"" if at else bytes(netlink[_SOCKET])
         elif kind == NLMSG_DONE:
             done = ends = True
             errno = _errno(netlink, order, at)
@@ -87,7 +87,7 @@ def read_reply(netlink: bytes, order: Order) -> Reply:
     return Reply(done, ends, multi, family, socket, errno, count)
 
 
-def _errno(netlink: bytes, order: Order, at: int) -> int:
+def _errno(netlink: memoryview, order: Order, at: int) -> int:
     """Of the NLMSG_DONE or NLMSG_ERROR at `at`, 0 where it is cut."""
     if at + _DONE_LEN > len(netlink):
         return 0
