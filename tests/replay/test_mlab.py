@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.replay.made import row, saved, sockets
+from tests.replay.packed import zstandard
 from tests.rows import decoded, rows_of
 from xtcp.batch import Tally
 from xtcp_replay.reading import mlab_archive
@@ -47,7 +47,7 @@ def archive(folder: Path, lines: Iterable[object], **told: Any) -> ReplaySource:
 def test_every_record_of_a_real_archive(captures: Path) -> None:
     """420 records in three dumps of 140 sockets, each value as struct reads it from the base64."""
     path = captures / "m-lab" / "archiveRecords.jsonl.zst"
-    text = zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read()
+    text = zstandard().ZstdDecompressor().stream_reader(path.read_bytes()).read()
     source = open_source(str(path))
     rows = rows_of(batch.in_order() for batch in decoded(source.chunks()))
     assert source.damage == []
