@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, captures_folder
+from tests.replay.packed import zstandard
 from xtcp.errors import DamagedInput
 from xtcp_replay.judging.known_faults import BEYOND_LIMIT, DAMAGED
 from xtcp_replay.judging.verify import OWN, PROGRAMS, Verdict, Witnesses, verify
@@ -71,6 +72,8 @@ def test_our_captures(witnesses: Witnesses, path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(PCAPS.glob("damaged/*.damaged")), ids=lambda path: path.name)
 def test_our_damaged_files(path: Path) -> None:
     """What is whole in them is read alike, by our own decoders and by pyroute2; some hold nothing that can be read."""
+    if path.name.startswith("zstd"):
+        zstandard()
     names = ["pyroute2"] if PROGRAMS["pyroute2"]() else []
     try:
         verdict = verify(open_source(str(path)), Witnesses([*OWN, *names]))
@@ -84,6 +87,8 @@ def test_our_damaged_files(path: Path) -> None:
 @pytest.mark.parametrize("path", THEIRS or [SHARED], ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_captures_that_others_made(captures: Path, witnesses: Witnesses, path: Path) -> None:
     """All sockets by our own decoders, the first of each dump by other programs."""
+    if path.suffix == ".zst":
+        zstandard()
     source = open_source(str(path), Told(release=release_of(path)) if path.parent.name != "m-lab" else Told())
     verdict = verify(source, witnesses, limit=LIMIT)
     if path.name in NO_SOCKETS:

@@ -29,6 +29,7 @@ from tests.replay.made import (
     saved,
     section,
 )
+from tests.replay.packed import zstandard
 from xtcp.errors import ExitCode
 from xtcp_replay.cli.main import run
 
@@ -128,6 +129,7 @@ def test_other_files(tmp_path: Path, capsys: pytest.CaptureFixture[str], capture
     packed = tmp_path / "a.pcap.gz"
     packed.write_bytes(gzip.compress(pcap(TWO)))
     assert cookies(shown(capsys, str(packed))[0]) == [1, 2, 3, 2, 4]
+    zstandard()
     text, said = shown(capsys, str(captures / "m-lab" / "archiveRecords.jsonl.zst"), "--limit", "2")
     assert text.startswith("message 1, ") and len(cookies(text)) == 2
     assert re.search(r"^0000  nlmsghdr", text, re.MULTILINE) and "2 of " in said

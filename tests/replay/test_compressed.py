@@ -198,6 +198,7 @@ def test_windows_that_are_too_large(tmp_path: Path) -> None:
 
 def test_zstd_dictionary_and_old_blocks(tmp_path: Path) -> None:
     """What cannot be decompressed without more, and block types that do not exist."""
+    zstandard()
     with pytest.raises(DamagedInput, match="dictionary"):
         unpacked(tmp_path, struct.pack("<IBBB", 0xFD2FB528, 1, 10 << 3, 7) + bytes(20))
     for block in (3 << 1 | 1 << 3, ((128 << 10) + 1) << 3 | 2):

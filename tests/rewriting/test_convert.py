@@ -31,6 +31,7 @@ from tests.replay.made import (
     saved,
     section,
 )
+from tests.replay.packed import zstandard
 from tests.rewriting.packets import capture_files
 from tests.rows import decoded, rows_of
 from xtcp.errors import ExitCode
@@ -126,6 +127,7 @@ def test_one_dump_alone(tmp_path: Path) -> None:
 
 def test_raw_dumps_stay_byte_for_byte(tmp_path: Path, captures: Path) -> None:
     """A dump of ss -D through a pcap and through its twin is itself again."""
+    zstandard()
     for name in ("dump-v4.bin", "ss-D.bin"):
         raw = captures / "s390x-6.1" / name
         capture = converted(raw, tmp_path / "a.pcapng.zst")
@@ -161,8 +163,7 @@ def unpacked(path: Path) -> list[dict[str, Any]]:
     """The objects of an archive."""
     content = path.read_bytes()
     if path.suffix == ".zst":
-        zstandard = pytest.importorskip("zstandard")
-        content = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(content)).read()
+        content = zstandard().ZstdDecompressor().stream_reader(io.BytesIO(content)).read()
     return [json.loads(line) for line in content.splitlines()]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.replay.made import done, pcap, request, row, saved
+from tests.replay.packed import zstandard
 from tests.rewriting.scrubbing import scrubbed
 from xtcp.errors import ExitCode
 from xtcp_replay.cli.main import run
@@ -57,12 +58,12 @@ def test_what_is_said(original: str, key: str, tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(("ending", "unpack"), [(".gz", gzip.decompress), (".xz", lzma.decompress), (".zst", None)])
 def test_compressed(ending: str, unpack: object, original: str, key: str, tmp_path: Path) -> None:
     """The name of the copy says how it is compressed; that of the original is found by content."""
+    if ending == ".zst":
+        zstandard()
     packed, again = str(tmp_path / f"clean.pcap{ending}"), str(tmp_path / "twice.pcap")
     assert run(["scrub", original, packed, "-q", "--key-file", key]) == ExitCode.OK
     once = scrubbed(CONTENT, Pseudonyms(make_key(SECRET)))
-    if unpack is None:
-        pytest.importorskip("zstandard")
-    else:
+    if unpack is not None:
         assert unpack(Path(packed).read_bytes()) == once  # type: ignore[operator]
     assert run(["scrub", packed, again, "-q", "--key-file", key]) == ExitCode.OK
     assert Path(again).read_bytes() == scrubbed(once, Pseudonyms(make_key(SECRET)))
