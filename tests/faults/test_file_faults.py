@@ -35,7 +35,7 @@ from tests.replay.made import (
     section,
     sockets,
 )
-from tests.replay.packed import PACK, UNPACK_START, zeros, zstd_zeros
+from tests.replay.packed import PACK, UNPACK_START, zeros, zstandard, zstd_zeros
 from xtcp.batch import Tally
 from xtcp.errors import DamagedInput, ExitCode
 from xtcp_replay.reading.opening import ReplaySource, Told, open_source
@@ -466,6 +466,8 @@ def test_fault_41_nothing_is_allocated_for_a_claim(tmp_path: Path, form: str) ->
         "xz": PACK["xz"](packed)[:14] + b"\x21\x01\x25\0" + bytes(8),
         "gzip": b"\x1f\x8b\x08\x04" + bytes(6) + b"\xff\xff" + bytes(64),
     }[form]
+    if form == "zstd":
+        zstandard()
     with limited_memory():
         finished = xtcp_replay("decode", saved(tmp_path, content), "--format", "json")
     assert finished.returncode == ExitCode.DAMAGED, finished.stderr

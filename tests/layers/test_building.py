@@ -203,7 +203,8 @@ def test_hostile_messages() -> None:
     tight = nl.nlmsghdr(padding=b"") / nl.inet_diag_msg(attributes=[nl.INET_DIAG_TOS(tos=4, padding=b"")])
     assert len(bytes(tight)) == 16 + 72 + 5
     assert len(bytes(short)) == 16 + 68
-    rows = assert_all_agree(Chunk.of(*(bytes(nl.datagram(messages=[ok, bad])) for bad in (long, short, wrong, tight))))
+    datagrams = (bytes(nl.datagram(messages=[ok, bad])) for bad in (long, short, wrong, tight))
+    rows = assert_all_agree(Chunk.of(*datagrams, context=Context(order="<")))
     assert [row["idiag_cookie"] for row in rows] == [1, 1, 1, 3, 1, 0]
     assert rows[3]["mark"] == 5 and rows[3]["damaged"] == 1 and rows[5]["tos"] == 4
 

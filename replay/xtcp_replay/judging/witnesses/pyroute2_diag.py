@@ -58,13 +58,15 @@ class Pyroute2:
 
     def __init__(self) -> None:
         self.version = importlib.metadata.version("pyroute2")
-        self.notes: Sequence[str] = ()
         try:
             from pyroute2.netlink import diag
         except ImportError as error:
             raise WitnessFailed(f"it cannot be imported: {error}") from error
         self._message = diag.inet_diag_msg
         self._numbers = {name: number for number, (name, _) in enumerate(self._message.nla_map)}
+        # Older releases give some numbers as the text of their bytes.
+        self._raw = {name for name, kind in self._message.nla_map if name in _PLAIN and kind == "hex"}
+        self.notes: Sequence[str] = [f"this pyroute2 does not decode {name}" for name in sorted(self._raw)]
 
     def answers(self, subjects: Sequence[Subject]) -> Iterator[Answer]:
         """As `Witness` says; an exception of pyroute2 is a difference of the field "message"."""
@@ -95,7 +97,7 @@ class Pyroute2:
             number = payload["header"]["type"] & NLA_TYPE_MASK if name == "UNKNOWN" else self._numbers[name]
             if number < 64:
                 attributes |= 1 << number
-            if name != "INET_DIAG_INFO" or subject.protocol == IPPROTO_TCP:
+            if name not in self._raw and (name != "INET_DIAG_INFO" or subject.protocol == IPPROTO_TCP):
                 said.update(_columns(name, payload))
         said["attributes"] = attributes
         return said
