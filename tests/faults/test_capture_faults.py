@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from io import BufferedRandom
@@ -206,6 +207,14 @@ def _attributes(count: int) -> bytes:
     return b"".join(attribute("<", number % 60 + 1, bytes(4)) for number in range(count))
 
 
+def pace() -> float:
+    """Seconds that this machine, emulated or busy, takes for a million additions: some 0.03 on one of today."""
+    total, begun = 0, time.process_time()
+    for number in range(1_000_000):
+        total += number
+    return time.process_time() - begun
+
+
 HOSTILE: dict[str, Callable[[int], bytes]] = {
     "a socket a dump": lambda n: row(n, seq=n, port=0, flags=0),
     "a dump a packet": lambda n: row(n, seq=n) + done(seq=n),
@@ -219,25 +228,23 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_fault_48_shapes_made_to_cost(tmp_path: Path, what: str) -> None:
-    """Captures of what costs most a byte, 128 KiB each: bounded too, with room for a slow machine."""
-    import time
-
+    """Captures of what costs most a byte, 128 KiB each: bounded too, by this machine's own pace."""
     content, number = bytearray(pcap_header()), 0
     while len(content) < 128 << 10:
         number += 1
         content += record(cooked(HOSTILE[what](number)))
     source = read(tmp_path, bytes(content))
+    limit = 16 * pace()
     begun = time.process_time()
     tally = Tally()
     sockets(source, tally)
-    assert (time.process_time() - begun) * 8 < 4
+    assert time.process_time() - begun < limit
 
 
 def test_fault_48_pcapng_made_to_cost(tmp_path: Path) -> None:
     """Sections, interfaces and empty packets by the thousand."""
-    import time
-
     content = section() * 1500 + section() + interface() * 1500 + pcapng() + enhanced(b"") * 1500
+    limit = 200 * pace() * len(content) / (1 << 20)
     begun = time.process_time()
     assert sockets(read(tmp_path, content)) == [(1, 1), (1, 2)]
-    assert (time.process_time() - begun) / len(content) * (1 << 20) < 6
+    assert time.process_time() - begun < limit

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tests.conftest import ROOT, require_program
 from tests.replay.made import done, dump, pcap, request, row, saved
-from xtcp.chunk import Chunk
+from xtcp.chunk import NATIVE, Chunk
 from xtcp.decode.assembly import Assembly
 from xtcp.decode.decoder import Decoder
 from xtcp.decode.reference import decode as decode_plainly
@@ -126,7 +126,8 @@ def wrong(monkeypatch: pytest.MonkeyPatch, column: str) -> None:
         ("idiag_inode", {"reference", "ss", "pyroute2", "tshark"}),
         ("skmem_rcvbuf", {"reference", "ss", "tshark"}),
         ("tcpi_fastopen_client_fail", {"reference"}),
-        ("tcpi_snd_wscale", {"reference", "ss", "pyroute2"}),
+        # pyroute2 reads the low half of the byte, which is the other one on a big-endian host.
+        ("tcpi_snd_wscale", {"reference", "ss", *(["pyroute2"] if NATIVE == "<" else [])}),
     ],
 )
 @pytest.mark.parametrize("capture", [ZOO, ZOO_BIG], ids=["little", "big"])

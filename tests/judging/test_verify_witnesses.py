@@ -131,8 +131,10 @@ def test_a_wrong_value_in_any_column_is_found(witness: Witness, zoo: list[Subjec
             column_of[id(row)] = name
     found = {column_of[id(subject.row)] for subject, _ in unexplained(witness, wrong)[0]}
     # Those that this release of ss does not print are in its notes.
-    missed = {name for name in set(column_of.values()) - found if name.removeprefix("tcpi_") not in str(witness.notes)}
-    assert missed == set()
+    notes = str(witness.notes).lower()
+    missed = {name for name in set(column_of.values()) - found if name.removeprefix("tcpi_") not in notes}
+    # On a big-endian host pyroute2 reads an unused bit there, which a known fault foretells.
+    assert missed <= ({"tcpi_delivery_rate_app_limited"} if NATIVE == ">" else set())
     assert len(found) > 25
 
 
@@ -209,7 +211,8 @@ def test_known_faults_are_seen(name: str) -> None:
     """The program here has the fault, and its answer is foretold; nothing else is different."""
     left, known = unexplained(found(BY_NAME[name].witness), SEEN[name]())
     assert left == []
-    assert set(known) == {name}
+    # pyroute2 has this one with every socket of a big-endian host.
+    assert set(known) - ({"pyroute2-cookie"} if NATIVE == ">" else set()) == {name}
 
 
 def test_known_faults_that_need_a_big_endian_host() -> None:

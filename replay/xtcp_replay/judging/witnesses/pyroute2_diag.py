@@ -64,8 +64,9 @@ class Pyroute2:
             raise WitnessFailed(f"it cannot be imported: {error}") from error
         self._message = diag.inet_diag_msg
         self._numbers = {name: number for number, (name, _) in enumerate(self._message.nla_map)}
-        # Older releases give some numbers as the text of their bytes.
-        self._raw = {name for name, kind in self._message.nla_map if name in _PLAIN and kind == "hex"}
+        # Older releases do not know some attributes, and give others as the text of their bytes.
+        known = dict(self._message.nla_map)
+        self._raw = {name for name in _PLAIN if known.get(name, "hex") == "hex"}
         self.notes: Sequence[str] = [f"this pyroute2 does not decode {name}" for name in sorted(self._raw)]
 
     def answers(self, subjects: Sequence[Subject]) -> Iterator[Answer]:
