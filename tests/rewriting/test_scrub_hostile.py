@@ -13,7 +13,6 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tests.property.conftest  # noqa: F401 - its profiles
 from tests.dumps import Dump, soup
 from tests.encoder import Layout, Writer, attribute, encode, message, values
 from tests.replay.made import block, cooked, enhanced, interface, option, pcap_header, record, request, section
