@@ -1,4 +1,4 @@
-"""A name that does not exist to what may have been meant."""
+"""Words for people: what a name that does not exist may have meant; texts of others made safe to show."""
 
 from __future__ import annotations
 
@@ -17,3 +17,10 @@ def meant(name: str, known: Iterable[str]) -> str:
     found += difflib.get_close_matches(wanted, choices, 3, 0.6)
     near = list(dict.fromkeys(found))[:_SUGGESTIONS]
     return f"Did you mean {' or '.join(near)}?" if near else ""
+
+
+def visible(text: str) -> str:
+    """`text` with everything that does not print written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

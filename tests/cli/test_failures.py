@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import pytest
 
-from tests.cli.running import ENVIRONMENT, XTCP, as_nobody, raw_dump, three_parts, xtcp
+from tests.cli.running import ENVIRONMENT, XTCP, as_nobody, raw_dump, shell, three_parts, xtcp, xtcp_replay
 from tests.conftest import require_root
 from tests.fake_kernel import SEQ, ScriptedDiag, done, error, row
 from xtcp.chunk import Context
@@ -159,6 +159,29 @@ def test_full_disk_behind_standard_output(arguments: list[str]) -> None:
         finished = xtcp(*arguments, stdout=full)
     text = three_parts(finished, ExitCode.TEMPORARY, "standard output: No space left on device", "Make room")
     assert "Exception ignored" not in text
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["info", "--json"], ["verify", "--witness", "reference"]])
+def test_full_disk_behind_what_is_told_of_a_capture(tmp_path: Path, arguments: list[str]) -> None:
+    """The verbs that write no rows end as those that do; so does a standard output that is closed."""
+    dump = raw_dump(tmp_path / "dump.bin", 1)
+    with Path("/dev/full").open("wb") as full:
+        finished = xtcp_replay(*arguments, dump, stdout=full)
+    three_parts(finished, ExitCode.TEMPORARY, "standard output: No space left on device", "Make room")
+    finished = shell(f"$REPLAY {' '.join(arguments)} $1 >&-", dump)
+    three_parts(finished, ExitCode.USAGE, "standard output is closed")
+
+
+def test_no_memory_is_75(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is no fault of the program: a message, and no traceback."""
+
+    def hungry(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("xtcp.poll.one_pass.verify", hungry)
+    assert run(["once", "--format", "json"]) == ExitCode.TEMPORARY
+    err = capsys.readouterr().err
+    assert "not enough memory" in err and "Traceback" not in err
 
 
 def test_full_disk_behind_each_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,10 @@ import pytest
 
 from tests.cli.running import cong_row, raw_dump, shell, xtcp
 from tests.fake_kernel import done
+from tests.replay.made import option, pcapng, saved
 from xtcp.cli.main import run
 from xtcp.errors import ExitCode
+from xtcp_replay.cli.main import run as run_replay
 
 
 def test_readers_that_leave(tmp_path: Path) -> None:
@@ -108,3 +110,20 @@ def test_fault_28_hostile_text_never_reaches_the_terminal(
     out = capfd.readouterr().out
     (line,) = out.splitlines()
     assert json.loads(line) == {"idiag_cookie": 1, "cong": cong.decode("utf-8", "replace")}
+
+
+@pytest.mark.parametrize(
+    "command", [["info"], ["show"], ["verify", "--witness", "reference"], ["convert", "{}", "{}.pcap"], ["decode"]]
+)
+def test_fault_28_nor_do_the_names_of_a_capture(
+    tmp_path: Path, command: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Host, kernel and namespace are what a stranger wrote into the file, or beside it."""
+    hostile = option("<", 1, b"host: \x1b[2J\xc2\x9b") + option("<", 3, b"Linux 6.1.0\x1b[31m")
+    path = saved(tmp_path, pcapng(options=hostile), "\x1b[31m.pcapng")
+    Path(path + ".toml").write_text('netns = "\\u001b]0;x\\u0007"\n')
+    arguments = [part.format(path) for part in command]
+    assert run_replay(arguments if len(arguments) > 1 and path in arguments else [*arguments, path]) == ExitCode.OK
+    out, err = capfd.readouterr()
+    assert out or err
+    assert all(line.isprintable() for line in (out + err).splitlines())

@@ -89,6 +89,21 @@ def test_wrong_usage_of_replay(dump: Path, capsys: pytest.CaptureFixture[str]) -
     assert dump.read_bytes() == before
 
 
+def test_one_file_of_two_names(dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A link of either kind is no other file; one that leads nowhere is told like any that is not there."""
+    before = dump.read_bytes()
+    for name, link in (("hard.bin", Path.hardlink_to), ("soft.bin", Path.symlink_to)):
+        other = dump.with_name(name)
+        link(other, dump)
+        assert run_replay(["decode", str(dump), "-o", str(other)]) == ExitCode.USAGE
+        assert "same file" in capsys.readouterr().err
+    loop = dump.with_name("loop")
+    loop.symlink_to(loop)
+    assert run_replay(["convert", str(loop), str(dump.with_name("new.pcap"))]) == ExitCode.USAGE
+    assert "Too many levels" in capsys.readouterr().err
+    assert dump.read_bytes() == before
+
+
 def test_wrong_usage_of_a_process() -> None:
     """The same through the installed entry: what comes back to the shell."""
     three_parts(xtcp("once", "--columns", "tcpi_rt"), ExitCode.USAGE, "Did you mean", "tcpi_rtt")

@@ -328,6 +328,7 @@ def test_a_golden_file_with_a_wrong_value(tmp_path: Path, capsys: pytest.Capture
         ('"idiag_cookie":1', '"idiag_cookie":18446744073709551616'),
         ('"idiag_cookie":1', '"idiag_cookie":null'),
         ('"idiag_uid":0', '"idiag_uid":0,"hostname":[]'),
+        ('"dump":1', '"dump":[1]'),
     ):
         assert old in text
         golden.write_text(text.replace(old, new))

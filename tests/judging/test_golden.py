@@ -144,6 +144,8 @@ def test_missing_and_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     capture = saved(tmp_path, pcap(dump((1,))))
     assert run(["golden", "check", capture]) == ExitCode.DAMAGED
     assert "golden write FILE" in capsys.readouterr().out
+    assert run(["golden", "check", capture + "2"]) == ExitCode.USAGE
+    assert "No such file" in capsys.readouterr().out
     assert run(["golden", "check"]) == ExitCode.USAGE
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("no capture")
@@ -215,6 +217,16 @@ def test_one_decoder_alone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(golden, "decode_plainly", wrong)
     (difference,) = check_golden(capture).differences
     assert str(difference).endswith("cookie 1: idiag_uid is 5 by the reference decoder, golden 0")
+
+
+def test_rows_that_come_twice_differ_once_a_decoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both rows of the socket have the same words; the decoders are named where they disagree, and only then."""
+    capture = Path(saved(tmp_path, pcap([row(1) + row(1) + done()])))
+    path = write_golden(capture).path
+    path.write_text(path.read_text().replace('"idiag_uid":0', '"idiag_uid":1'))
+    verdict = check_golden(capture)
+    assert (verdict.count, len(verdict.differences)) == (2, 1)
+    assert str(verdict.differences[0]).endswith("idiag_uid is 0, golden 1")
 
 
 def test_rows_in_another_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

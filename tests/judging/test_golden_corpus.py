@@ -178,6 +178,19 @@ def test_an_empty_corpus_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str
         list(check_corpus(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["capture = [3]", "[capture]\nfile = 'a'", "[[capture]]\nfile = 3", "[[capture]]\ndate = '2026-11-24'", "x"],
+)
+def test_a_manifest_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    """Exit code 3 and the manifest's name, whatever stands in it."""
+    saved(tmp_path, pcap(dump((1,))), "odd.pcap")
+    (tmp_path / "manifest.toml").write_text(content)
+    assert run(["golden", "check", str(tmp_path)]) == ExitCode.DAMAGED
+    err = capsys.readouterr().err
+    assert "manifest.toml: " in err and "Traceback" not in err
+
+
 def test_the_manifest_is_written_as_it_is_read(tmp_path: Path) -> None:
     """Texts with quotes and other letters, dates, flags."""
     row = read_manifest(PCAPS)[0]

@@ -167,10 +167,13 @@ def test_contents_do_not_grow_with_the_file(tmp_path: Path) -> None:
     """Dumps beyond a number are counted, not described; what is remembered of their ends is bounded too."""
     count = max(contents.MOST_DUMPS, ENDED_DUMPS) + 10
     events = b"".join(record(cooked(row(n, seq=n, port=0, flags=0))) for n in range(1, count + 1))
-    source = open_source(saved(tmp_path, pcap_header() + events))
+    lost = record(cooked(row(1, seq=count + 1)), T0 + 10**12)
+    source = open_source(saved(tmp_path, pcap_header() + events + lost))
     for _ in source.chunks():
         pass
-    assert source.contents.numbered == count
+    assert (source.contents.numbered, source.contents.incomplete) == (count + 1, 1)
+    assert source.contents.first_ns is not None and source.contents.last_ns is not None
+    assert source.contents.last_ns - source.contents.first_ns == 10**12
     assert [dump.number for dump in source.contents.dumps] == list(range(1, contents.MOST_DUMPS + 1))
 
 

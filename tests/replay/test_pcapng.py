@@ -14,6 +14,7 @@ from scapy.utils import RawPcapNgReader
 from tests.replay.made import T0, block, cooked, dump, enhanced, interface, option, pcapng, row, saved, section, sockets
 from xtcp.batch import Tally
 from xtcp.errors import DamagedInput
+from xtcp_replay.cli.main import run
 from xtcp_replay.reading.opening import ReplaySource, Told, open_source
 
 
@@ -87,6 +88,22 @@ def test_a_release_given_stands_above_the_file(tmp_path: Path) -> None:
     path = saved(tmp_path, pcapng(options=option("<", 3, b"Linux 6.1.7")), "a.pcapng")
     assert [c.context.kernel for c in open_source(path).chunks()] == [(6, 1)]
     assert [c.context.kernel for c in open_source(path, Told(release="7.0.3")).chunks()] == [(7, 0)]
+
+
+def test_a_merger_does_not_give_its_kernel(tmp_path: Path) -> None:
+    """mergecap writes the system of its own host into the section; what an interface says of itself stays true.
+
+    So it is for copies that are converted or scrubbed, too.
+    """
+    merged = section(options=option("<", 3, b"Linux 6.18.44") + option("<", 4, b"Mergecap (Wireshark) 4.0.17"))
+    merged += interface(options=option("<", 12, b"Linux 7.0.3")) + interface()
+    merged += enhanced(cooked(row(1, seq=1))) + enhanced(cooked(row(2, seq=2)), number=1)
+    path = saved(tmp_path, merged, "merged.pcapng")
+    for verb in ("convert", "scrub"):
+        assert run([verb, path, str(tmp_path / f"{verb}.pcapng")]) == 0
+    for name in ("merged", "convert", "scrub"):
+        chunks = open_source(str(tmp_path / f"{name}.pcapng")).chunks()
+        assert [chunk.context.release for chunk in chunks] == ["7.0.3", ""], name
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)

@@ -9,7 +9,8 @@ import pytest
 from tests.batches import Row, batch_of
 from xtcp.batch import Batch
 from xtcp.chunk import Context
-from xtcp.encode.table import DEFAULT_COLUMNS, DEFAULT_VIEW, Table, endpoint, visible
+from xtcp.encode.table import DEFAULT_COLUMNS, DEFAULT_VIEW, Table, endpoint
+from xtcp.spelling import visible
 
 
 def packed(address: str) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 
 from xtcp.errors import ExitCode, UsageError, XtcpError
 from xtcp.sinks.text_file import TextFile
-from xtcp.spelling import meant
+from xtcp.spelling import meant, visible
 
 EXIT_CODES: Final = """\
 exit codes:
@@ -67,6 +67,13 @@ def run_command(make_parser: Callable[[], argparse.ArgumentParser], argv: Sequen
     except XtcpError as error:
         say(f"{top.prog}: {error}")
         code = error.exit_code
+    except MemoryError:
+        say(
+            f"{top.prog}: There is not enough memory.\n"
+            "Usually a limit was set on this process or its container, or others need the machine's.\n"
+            "Raise the limit (ulimit -v), or try again."
+        )
+        code = ExitCode.TEMPORARY
     except Exception:  # noqa: BLE001 - the last line of defence: an exit code and a report
         say(traceback.format_exc() + f"{top.prog}: this is a fault of xtcp. Please report the lines above.")
         code = ExitCode.INTERNAL
@@ -106,9 +113,12 @@ def _run(top: argparse.ArgumentParser, argv: Sequence[str]) -> int:
 
 
 def say(text: str) -> None:
-    """A line for people, on standard error; nothing where nobody reads it any more."""
+    """Lines for people, on standard error; nothing where nobody reads it any more.
+
+    Names of files and texts of captures are in them: none moves the terminal's cursor.
+    """
     try:
-        print(text, file=sys.stderr)
+        print("\n".join(map(visible, text.split("\n"))), file=sys.stderr)
     except OSError:
         _silence(_STDERR)
 

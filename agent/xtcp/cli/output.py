@@ -6,7 +6,9 @@ Standard output carries rows only; summary, notes and warnings go to standard er
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -66,15 +68,29 @@ def _release(text: str) -> str:
 
 def distinct_files(*named: tuple[str, str | None]) -> None:
     """Raises `UsageError` where two of the options (name, path) name one file: one would destroy the other."""
-    seen: dict[Path, str] = {}
+    seen: dict[str | tuple[int, int], str] = {}
     for option, path in named:
-        if path is None or path == "-" or (Path(path).exists() and not Path(path).is_file()):
+        if path is None or path == "-":
             continue
-        other = seen.setdefault(Path(path).resolve(), option)
+        # A file that is there is known by what it is: it may have two names.
+        file: str | tuple[int, int]
+        try:
+            status = Path(path).stat()
+            file = status.st_dev, status.st_ino
+            if not stat.S_ISREG(status.st_mode):
+                continue
+        except OSError:
+            file = os.path.realpath(path)
+        other = seen.setdefault(file, option)
         if other != option:
             raise UsageError(
                 f"{other} and {option} name the same file, {path}.", "One would overwrite the other.", "Name two files."
             )
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that standard output is; None where it is something else."""
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
 
 
 def byte_order(name: str | None) -> Order | None:
@@ -111,9 +127,7 @@ class Output:
                 )
             return
         self._file = TextFile(args.output)
-        width = None
-        if args.output == "-" and sys.stdout.isatty():
-            width = shutil.get_terminal_size().columns
+        width = terminal_width() if args.output == "-" else None
         self._encoder = make_encoder(args.format, chosen.shown, width)
         self._file.write(self._encoder.begin())
 

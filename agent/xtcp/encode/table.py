@@ -31,6 +31,7 @@ from xtcp.encode.cells import (
 from xtcp.encode.units import FOR_PEOPLE, milliseconds, rate, size
 from xtcp.schema.columns import BY_NAME, COLUMNS
 from xtcp.schema.model import BLOB, STRING, TEXT, Column
+from xtcp.spelling import visible
 
 GAP: Final = "  "
 CUT: Final = ".."
@@ -64,13 +65,6 @@ class View:
     right: bool = True
     least: int = 0
     cuttable: bool = False
-
-
-def visible(text: str) -> str:
-    """`text` with everything that does not print written as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def endpoint(address: bytes, port: int, family: int, interface: int | None = None) -> str:

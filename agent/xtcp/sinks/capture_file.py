@@ -226,12 +226,14 @@ class PcapngWriter:
         body = struct.pack(self._order + "IHHq", BYTE_ORDER_MAGIC, 1, 0, -1)
         self._block(SECTION_HEADER, body + b"".join(self._option(code, text) for text, code in options if text))
 
-    def add_interface(self, name: str) -> int:
-        """An interface of that name, `""` for none; returns its number in the section."""
+    def add_interface(self, name: str, system: str = "") -> int:
+        """An interface of that name, `""` for none, on `system`, which is the section's unless given; returns its
+        number in the section.
+        """
         options = self._option(IF_NAME, name) if name else b""
         options += self._option(IF_TSRESOL, bytes([9]))
-        if self._system:
-            options += self._option(IF_OS, self._system)
+        if system or self._system:
+            options += self._option(IF_OS, system or self._system)
         self._block(INTERFACE_DESCRIPTION, struct.pack(self._order + "HHI", LINKTYPE_NETLINK, 0, SNAPLEN) + options)
         self._interfaces += 1
         return self._interfaces - 1

@@ -39,7 +39,7 @@ examples:
 
 exit codes:
   0  as golden                          1  something differs
-  2  wrong usage                        3  a capture or golden file is damaged or missing
+  2  wrong usage, no such capture       3  a capture is damaged, or a golden file is missing or damaged
 """
 _SHOWN = 20
 

@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from xtcp.cli.command import say
+from xtcp.cli.output import terminal_width
 from xtcp.errors import ExitCode, XtcpError
+from xtcp.sinks.text_file import TextFile
+from xtcp.spelling import visible
 from xtcp_replay.cli.reading import add_reading_options, open_named
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 _LABEL: Final = 13
 _WIDTH: Final = 118
+_NARROWEST: Final = 20
 _DUMPS_SHOWN: Final = 12
 _FAULTS_SHOWN: Final = 5
 _TOGETHER: Final = "\N{NO-BREAK SPACE}"  # where a line is not to end
@@ -49,6 +53,7 @@ def add_parser(verbs: Any) -> None:
 def _info(args: argparse.Namespace) -> int:
     from xtcp_replay.judging.inventory import take_inventory
 
+    out = TextFile("-")
     worst = ExitCode.OK
     for number, path in enumerate(args.files):
         source = open_named(args, path)
@@ -68,9 +73,9 @@ def _info(args: argparse.Namespace) -> int:
         if damaged and args.strict:
             say(f"warning: {path} is damaged; with --strict nothing of it is shown")
         elif args.json:
-            print(json.dumps(_as_dict(path, source, inventory), ensure_ascii=False))
+            out.write(json.dumps(_as_dict(path, source, inventory), ensure_ascii=False) + "\n")
         else:
-            print("\n" * bool(number) + "\n".join(_lines(path, source, inventory)))
+            out.write("\n" * bool(number) + "\n".join(_lines(path, source, inventory)) + "\n")
     return worst
 
 
@@ -84,8 +89,8 @@ def _as_dict(path: str, source: ReplaySource, inventory: Inventory) -> dict[str,
         "packets": contents.packets,
         "netlink_families": {family_name(number): n for number, n in contents.families.most_common()},
         "requests": contents.requests,
-        "first_ns": _first_ns(source),
-        "last_ns": _last_ns(source),
+        "first_ns": contents.first_ns,
+        "last_ns": contents.last_ns,
         "dumps": contents.numbered,
         "dumps_described": [
             {
@@ -116,11 +121,13 @@ def _lines(path: str, source: ReplaySource, inventory: Inventory) -> list[str]:
     from xtcp_replay.judging.inventory import attribute_name, family_name
 
     contents, tally = source.contents, inventory.tally
-    lines = ["standard input" if path == "-" else path]
+    lines = ["standard input" if path == "-" else visible(path)]
+    width = min(_WIDTH, terminal_width() or _WIDTH)
 
     def add(label: str, text: str) -> None:
         if text:
-            wrapped = textwrap.wrap(text, _WIDTH - _LABEL, break_on_hyphens=False)
+            text = _TOGETHER.join(map(visible, text.split(_TOGETHER)))
+            wrapped = textwrap.wrap(text, max(width - _LABEL, _NARROWEST), break_on_hyphens=False)
             for i, line in enumerate(wrapped):
                 lines.append(f"  {label if not i else '':<{_LABEL - 2}}{line.replace(_TOGETHER, ' ')}")
 
@@ -129,12 +136,13 @@ def _lines(path: str, source: ReplaySource, inventory: Inventory) -> list[str]:
     add("kernel", ", ".join(inventory.releases) or "not told (see --kernel-release)")
     add("namespace", ", ".join(inventory.namespaces))
     add("messages", _counted(inventory.orders) if len(inventory.orders) > 1 else ", ".join(inventory.orders))
-    first, last = _first_ns(source), _last_ns(source)
+    first, last = contents.first_ns, contents.last_ns
     if first is not None and last is not None:
         add("time", f"{_time(first)} UTC, {_span(last - first)}")
     families = {family_name(number): n for number, n in contents.families.most_common()}
     if contents.packets:
-        add("packets", f"{contents.packets:,}: {_counted(families)}; {contents.requests:,} requests")
+        requests = f"{contents.requests:,} request{'' if contents.requests == 1 else 's'}"
+        add("packets", f"{contents.packets:,}: {_counted(families)}; {requests}")
     _add_dumps(add, source, inventory)
     add("sockets", f"{inventory.rows:,}: {_counted(inventory.families)}")
     add("states", _counted(inventory.states))
@@ -160,7 +168,7 @@ def _add_dumps(add: Callable[[str, str], None], source: ReplaySource, inventory:
 
     contents = source.contents
     # Only a capture has requests, and so beginnings.
-    incomplete = sum(not dump.complete for dump in contents.dumps) if contents.packets else 0
+    incomplete = contents.incomplete if contents.packets else 0
     whole = "all complete" if contents.packets and contents.numbered else ""
     add(
         "dumps",
@@ -200,14 +208,6 @@ def _add_damage(add: Callable[[str, str], None], source: ReplaySource, inventory
 
 def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}".replace(" ", _TOGETHER) for name, count in counts.items())
-
-
-def _first_ns(source: ReplaySource) -> int | None:
-    return min((d.first_ns for d in source.contents.dumps if d.first_ns is not None), default=None)
-
-
-def _last_ns(source: ReplaySource) -> int | None:
-    return max((d.last_ns for d in source.contents.dumps if d.last_ns is not None), default=None)
 
 
 def _time(ns: int) -> str:

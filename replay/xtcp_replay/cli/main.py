@@ -9,13 +9,18 @@ from xtcp import __version__
 from xtcp.cli.command import EXIT_CODES, Parser, run_command
 from xtcp_replay.cli import convert, decode, diff, golden, info, record, scrub, send, show, verify
 
-_VERBS = (info, decode, show, verify, golden, diff, send, convert, scrub, record)
+_VERBS = (info, decode, show, verify, golden, diff, send, scrub, convert, record)
 _EXAMPLES = """\
-a capture is made as root with
+from a host to a test, step by step (docs/replay.md):
+  xtcp-replay record odd.pcapng --run ss -tinmae        there, as root; without root and nlmon: --via polls --count 2
+  xtcp-replay info odd.pcapng                           what is in it; then decode, show
+  xtcp-replay verify odd.pcapng                         do ss, pyroute2 and tshark read the same?
+  xtcp-replay scrub odd.pcapng clean.pcapng             without what names the host
+  xtcp-replay golden write clean.pcapng                 from now on: xtcp-replay golden check clean.pcapng
+
+a capture by other means, as root
   modprobe nlmon; ip link add nlmon0 type nlmon; ip link set nlmon0 up
   tcpdump -i nlmon0 -s 0 -w FILE.pcap                   and, meanwhile: ss -tinmae
-or without nlmon and without root with
-  xtcp once --record FILE.pcapng
 
 """
 

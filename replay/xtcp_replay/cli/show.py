@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xtcp.cli.command import say
 from xtcp.errors import ConfigurationError, DamagedInput, ExitCode, UsageError
 from xtcp.sinks.text_file import TextFile
+from xtcp.spelling import visible
 from xtcp_replay.cli.filters import add_filter_options, filters
 from xtcp_replay.cli.reading import add_reading_options, open_named_bytes, told
 
@@ -142,7 +143,8 @@ class _Showing:
         self._left = args.limit or _LIMIT
         if args.all or (args.limit is None and (args.packet or args.cookie)):
             self._left = 1 << 62
-        self._coloured = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        self._coloured = sys.stdout is not None and sys.stdout.isatty() and not plain
         self._begun = False
         self.shown = self.passed = 0
         self.damage: list[str] = []
@@ -231,18 +233,18 @@ class _Showing:
             parts.append("little-endian" if piece.order == "<" else "big-endian")
         if piece.release:
             parts.append(f"kernel {piece.release}")
-        return self._styled(", ".join(parts), "1;4") + "\n"
+        return self._styled(visible(", ".join(parts)), "1;4") + "\n"
 
     def _text(self, line: Line, base: int | None) -> str:
         places = f"{line.at:04x}" if base is None else f"{base + line.at:08x}  {line.at:04x}"
         left = "  " * line.depth + line.name
-        value = line.value
-        if line.said:
+        value, said = visible(line.value), visible(line.said)
+        if said:
             left = f"{left:<{_LEFT}}"
             value = f" {value:<{_VALUE}}" if value or line.kind == "member" else ""
         elif value:
             value = f"{'':{max(_LEFT - len(left), 0)}} {value}" if line.name else value
-        said = f" {self._styled(line.said, _DIM)}" if line.said else ""
+        said = f" {self._styled(said, _DIM)}" if said else ""
         text = self._styled(left + value, _STYLES[line.kind])
         return f"{self._styled(places, _DIM)}  {text}{said}".rstrip() + "\n"
 

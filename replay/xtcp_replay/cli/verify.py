@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from xtcp.cli.command import say
 from xtcp.cli.output import warn_of
 from xtcp.errors import ExitCode, XtcpError
-from xtcp.spelling import meant
+from xtcp.sinks.text_file import TextFile
+from xtcp.spelling import meant, visible
 from xtcp_replay.cli.reading import add_reading_options, open_named
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def _limit(text: str) -> int:
 def _verify(args: argparse.Namespace) -> int:
     from xtcp_replay.judging.verify import Witnesses, verify
 
+    out = TextFile("-")
     witnesses = Witnesses(args.witnesses)
     codes: set[int] = set()
     rows = values = disagreements = 0
@@ -107,9 +109,9 @@ def _verify(args: argparse.Namespace) -> int:
         if damaged and args.strict:
             say(f"warning: {path} is damaged; with --strict nothing of it is shown")
         elif args.json:
-            print(json.dumps(_as_dict(args, path, source, verdict), ensure_ascii=False))
+            out.write(json.dumps(_as_dict(args, path, source, verdict), ensure_ascii=False) + "\n")
         else:
-            print("\n" * bool(number) + "\n".join(_lines(args, path, verdict)))
+            out.write("\n" * bool(number) + "\n".join(_lines(args, path, verdict)) + "\n")
         rows += verdict.rows
         values += verdict.values
         disagreements += verdict.disagreements
@@ -152,7 +154,7 @@ def _as_dict(args: argparse.Namespace, path: str, source: ReplaySource, verdict:
 
 def _lines(args: argparse.Namespace, path: str, verdict: Verdict) -> Iterator[str]:
     """The result for people: a line, a table of the witnesses, remarks, disagreements."""
-    name = "standard input" if path == "-" else path
+    name = "standard input" if path == "-" else visible(path)
     dumps = f" of {verdict.dumps} dumps" if verdict.dumps > 1 else ""
     yield f"{name}: " + _summary(verdict.rows, verdict.values, verdict.disagreements, dumps)
     yield from _table(verdict.accounts)

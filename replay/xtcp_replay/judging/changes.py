@@ -19,9 +19,10 @@ from typing import Any, Final
 import numpy as np
 
 from xtcp.encode.cells import STATE_NAMES, address_text, is_address
-from xtcp.encode.table import DEFAULT_VIEW, endpoint, number_text, visible
+from xtcp.encode.table import DEFAULT_VIEW, endpoint, number_text
 from xtcp.schema.columns import BY_NAME, COLUMNS
 from xtcp.schema.model import BLOB, STRING, TEXT
+from xtcp.spelling import visible
 from xtcp_replay.judging.diff import Comparison
 from xtcp_replay.judging.snapshot import IDENTITY, Index, Mask, Place, Snapshot
 

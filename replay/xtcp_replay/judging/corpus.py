@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, get_type_hints
 
 from xtcp.errors import DamagedInput, ExitCode, XtcpError
 from xtcp.netlink.byte_order import detect
@@ -80,19 +80,22 @@ def read_manifest(folder: Path) -> list[Row]:
     path = folder / MANIFEST
     if not path.exists():
         return []
-    known = {field.name: field for field in fields(Row)}
+    known = get_type_hints(Row)
     rows = []
     try:
         for row in tomllib.loads(path.read_text(encoding="utf-8")).get("capture", []):
             strange = row.keys() - known.keys()
             if strange:
                 raise _wrong(path, f"a row has {', '.join(sorted(strange))}, which no row has")
+            wrong = [name for name, value in row.items() if type(value) is not known[name]]
+            if wrong:
+                raise _wrong(path, f"{', '.join(wrong)} of a row is not what it is in other rows")
             rows.append(Row(**row))
     except OSError as error:
         raise input_error(str(path), error) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _wrong(path, f"it is no TOML: {error}") from error
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise _wrong(path, "a row lacks something that every row has") from error
     return rows
 

@@ -188,12 +188,14 @@ def _same_text(one: Path, other: Path) -> bool:
 def check_golden(capture: Path, golden: Path | None = None) -> Verdict:
     """Decodes `capture` twice and compares with its golden file, or with another one named.
 
-    Raises `DamagedInput` where the golden file is missing or damaged, or nothing of the capture can be read.
+    Raises `DamagedInput` where the golden file is missing or damaged, or nothing of the capture can be read;
+    `UsageError` where there is no capture.
     """
+    sha256 = sha256_of(capture)
     file = GoldenFile(golden or golden_path(capture))
     twin = is_twin(capture) or golden not in {None, golden_path(capture)}
-    sha256 = sha256_of(capture)
-    found: dict[Difference, tuple[str, ...]] = {}
+    # Rows that came twice differ twice, in the same words.
+    found: dict[Difference, set[str]] = {}
     count = 0
     summary = Summary()
     for name, decoder in DECODERS.items():
@@ -202,12 +204,12 @@ def check_golden(capture: Path, golden: Path | None = None) -> Verdict:
         comparison.run(capture, decoder())
         count = max(count, comparison.count)
         for difference in comparison.found:
-            found[difference] = (*found.get(difference, ()), name)
+            found.setdefault(difference, set()).add(name)
     return Verdict(
         capture=capture,
         golden=file.path,
         count=max(count, len(found)),
-        differences=tuple(replace(difference, by=by) for difference, by in found.items()),
+        differences=tuple(replace(d, by=tuple(n for n in DECODERS if n in by)) for d, by in found.items()),
         rows=summary.tally.rows,
         byte_orders=tuple(summary.byte_orders),
         releases=tuple(summary.releases),

@@ -236,8 +236,10 @@ def gather_golden(file: GoldenFile, gatherer: Gatherer, dumps: Ranges | None = N
     """The sockets of a golden file. Raises `DamagedInput`."""
     seen: set[object] = set()
     for rows in _blocks(file, dumps):
-        seen.update(row.get("dump") for row in rows)
         try:
+            for row in rows:
+                _insist("dump", isinstance(row.get("dump"), int | None))
+                seen.add(row.get("dump"))
             gatherer.add_rows(rows)
         except (ValueError, TypeError) as error:
             raise file.damaged(str(error)) from error

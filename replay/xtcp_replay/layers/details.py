@@ -14,13 +14,14 @@ from typing import Any, Final, Literal, TypeAlias
 from scapy.packet import Packet
 
 from xtcp.encode.cells import clean_text
-from xtcp.encode.table import endpoint, visible
+from xtcp.encode.table import endpoint
 from xtcp.netlink.numbers import INET_DIAG_MSG_LEN, NLA_HDRLEN, NLMSG_HDRLEN
 from xtcp.schema.columns import BY_NAME
 from xtcp.schema.inet_diag import INET_DIAG_MSG, INET_DIAG_REQ, INET_DIAG_REQ_V2
 from xtcp.schema.layout import size_of
 from xtcp.schema.model import Struct
 from xtcp.schema.names import STATES, name_of
+from xtcp.spelling import visible
 from xtcp_replay.layers.attributes import NlAttr
 from xtcp_replay.layers.fields import Address, BitMember, Bytes, Flag, Member, Padding, Remainder, Text
 from xtcp_replay.layers.structs import Layer

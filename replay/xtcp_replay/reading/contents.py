@@ -56,7 +56,8 @@ class DumpInfo:
 @dataclass
 class Contents:
     """Counts of a file: `packets` of link type NETLINK, `families` their netlink families, `requests` for sockets,
-    `others` messages by kind of socket that is not TCP's, `numbered` dumps, of which the first are in `dumps`.
+    `others` messages by kind of socket that is not TCP's, `numbered` dumps, of which the first are in `dumps`; of all
+    of them `incomplete` lack their beginning or end, and `first_ns` and `last_ns` are the earliest and latest time.
 
     Dumps are numbered on from those of the file `after` which this one is read, from 1 without one.
     """
@@ -64,6 +65,9 @@ class Contents:
     packets: int = 0
     requests: int = 0
     numbered: int = 0
+    incomplete: int = 0
+    first_ns: int | None = None
+    last_ns: int | None = None
     families: Counter[int] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     form: str = ""
@@ -82,6 +86,9 @@ class Contents:
 
     def add(self, dump: DumpInfo) -> None:
         """Takes a dump that is over."""
+        self.incomplete += not dump.complete
+        self.first_ns = min((ns for ns in (self.first_ns, dump.first_ns) if ns is not None), default=None)
+        self.last_ns = max((ns for ns in (self.last_ns, dump.last_ns) if ns is not None), default=None)
         if len(self.dumps) < MOST_DUMPS:
             self.dumps.append(dump)
 
@@ -91,7 +98,8 @@ class Contents:
 
     def clear(self) -> None:
         """Forgets all, before the file is read again."""
-        self.packets = self.requests = self.numbered = 0
+        self.packets = self.requests = self.numbered = self.incomplete = 0
+        self.first_ns = self.last_ns = None
         self.families.clear()
         self.others.clear()
         self.dumps.clear()

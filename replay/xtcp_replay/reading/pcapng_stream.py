@@ -5,7 +5,7 @@
 2. Given on are section headers, interface descriptions and packets, these all as enhanced packet blocks without
    options; other blocks are passed over. Blocks whose lengths are impossible end the file, packets that contradict
    their block or name an interface that is not there are left out; both are told to `findings`.
-3. What scapy does not keep is read here: kernel release and host of the section, name and clock of interfaces.
+3. What scapy does not keep is read here: host of the section, kernel release, name and clock of interfaces.
 
 Format: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng
 """
@@ -23,6 +23,7 @@ from xtcp.sinks.capture_file import (
     ENHANCED_PACKET,
     HOST_COMMENT,
     IF_NAME,
+    IF_OS,
     IF_TSRESOL,
     INTERFACE_DESCRIPTION,
     OPT_COMMENT,
@@ -41,6 +42,8 @@ from xtcp_replay.reading.record_stream import RecordStream
 LONGEST_BLOCK: Final = 1 << 20
 IF_TSOFFSET: Final = 14
 OBSOLETE_PACKET: Final = 2
+# It names the machine it runs on as the system of its section, not the one that was captured.
+MERGER: Final = "Mergecap"
 
 _LINUX: Final = "Linux "
 _SHORTEST_BLOCK: Final = 12
@@ -169,7 +172,7 @@ class PcapngStream(RecordStream):
         """Adds an interface of this section."""
         order = self._section.order
         link_type, snaplen = struct.unpack_from(order + "HxxI", body)
-        options = dict(_options(order, body[8:]))
+        options = dict(options_of(order, body[8:]))
         resolution = options.get(IF_TSRESOL, b"\x06")[0:1] or b"\x06"
         offset = options.get(IF_TSOFFSET, b"")
         said = self._section.said
@@ -180,7 +183,7 @@ class PcapngStream(RecordStream):
             link_type=link_type,
             ticks_per_s=(2 if resolution[0] & 0x80 else 10) ** (resolution[0] & 0x7F),
             offset_s=struct.unpack(order + "q", offset)[0] if len(offset) == 8 else 0,
-            release=said.system.removeprefix(_LINUX) if said.system.startswith(_LINUX) else "",
+            release=release_of(said, _text(options.get(IF_OS, b""))),
             hostname=said.hostname,
             netns=name if ours and IF_NAME in options else None,
             name=name,
@@ -226,18 +229,29 @@ class PcapngStream(RecordStream):
         return True
 
 
+def is_merged(section: Section) -> bool:
+    """Whether several captures were put together to make it."""
+    return section.application.startswith(MERGER)
+
+
+def release_of(section: Section, system: str) -> str:
+    """The kernel release of the host of an interface whose own `if_os` is `system`: that stands above its section's."""
+    said = system or ("" if is_merged(section) else section.system)
+    return said.removeprefix(_LINUX) if said.startswith(_LINUX) else ""
+
+
 def _said(order: str, options: bytes) -> Section:
     """What a section header's options say; the first `host: ` comment names the host."""
     texts: dict[int, str] = {}
     hostname: str | None = None
-    for code, value in _options(order, options):
+    for code, value in options_of(order, options):
         texts[code] = _text(value)
         if code == OPT_COMMENT and texts[code].startswith(HOST_COMMENT) and hostname is None:
             hostname = texts[code].removeprefix(HOST_COMMENT)
     return Section(texts.get(SHB_OS, ""), texts.get(SHB_HARDWARE, ""), texts.get(SHB_USERAPPL, ""), hostname)
 
 
-def _options(order: str, options: bytes) -> Iterator[tuple[int, bytes]]:
+def options_of(order: str, options: bytes) -> Iterator[tuple[int, bytes]]:
     """(code, value) of each whole option."""
     at = 0
     while at + 4 <= len(options):

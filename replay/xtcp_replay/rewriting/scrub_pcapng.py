@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from xtcp.errors import DamagedInput
@@ -34,12 +35,21 @@ from xtcp.sinks.capture_file import (
     SHB_OS,
     SHB_USERAPPL,
     SIMPLE_PACKET,
+    Section,
 )
 from xtcp_replay.reading.findings import at_byte
 from xtcp_replay.reading.input_bytes import InputBytes
 from xtcp_replay.reading.interface import LINKTYPE_NETLINK, Interface, wrong_link_type
 from xtcp_replay.reading.packets import Packet
-from xtcp_replay.reading.pcapng_stream import IF_TSOFFSET, LONGEST_BLOCK, OBSOLETE_PACKET
+from xtcp_replay.reading.pcapng_stream import (
+    IF_TSOFFSET,
+    LONGEST_BLOCK,
+    MERGER,
+    OBSOLETE_PACKET,
+    is_merged,
+    options_of,
+    release_of,
+)
 from xtcp_replay.rewriting.scrub_packet import NOT_NETLINK, PacketScrub
 
 INTERFACE_STATISTICS: Final = 5
@@ -86,7 +96,7 @@ class PcapngScrub:
         self._findings = packets.damage
         self._sink = sink
         self._order = "<"
-        self._release = ""
+        self._said = Section()
         self._ours = False
         self._interfaces: list[tuple[Interface, int]] = []
         self._link_types: list[int] = []
@@ -171,7 +181,7 @@ class PcapngScrub:
             return self._found("a section header's two lengths differ; nothing behind it is copied")
         self._order = order
         self._interfaces = []
-        self._release = ""
+        self._said = Section()
         self._ours = False
         # The length of the section changes with its options: unspecified.
         fixed = struct.pack(order + "IHHq", BYTE_ORDER_MAGIC, major, minor, -1)
@@ -189,7 +199,8 @@ class PcapngScrub:
         rewrites: dict[int, _Rewrite] = {}
         if kind == INTERFACE_DESCRIPTION:
             link_type, snaplen = struct.unpack_from(self._order + "HxxI", body)
-            interface = Interface(len(self._link_types), link_type, release=self._release)
+            system = _text(dict(options_of(self._order, body[fixed:])).get(IF_OS, b""))
+            interface = Interface(len(self._link_types), link_type, release=release_of(self._said, system))
             self._interfaces.append((interface, snaplen))
             self._link_types.append(link_type)
             rewrites = {IF_NAME: self._interface_name, IF_OS: _system}
@@ -269,16 +280,18 @@ class PcapngScrub:
 
     def _system_of_section(self, value: bytes) -> bytes | None:
         clean = _system(value)
-        self._release = "" if clean is None else _text(clean).removeprefix(_LINUX)
+        self._said = replace(self._said, system="" if clean is None else _text(clean))
         return clean
 
     def _program(self, value: bytes) -> bytes | None:
         text = _text(value)
+        self._said = replace(self._said, application=text)
         self._ours = text.startswith(APPLICATION)
         known = _OURS.match(text) if self._ours else _PROGRAM.match(text)
         if known:
             return known[0].encode()
-        return f"{APPLICATION}0".encode() if self._ours else None
+        # Both names say how the rest is to be read.
+        return f"{APPLICATION}0".encode() if self._ours else MERGER.encode() if is_merged(self._said) else None
 
 
 def _machine(value: bytes) -> bytes | None:

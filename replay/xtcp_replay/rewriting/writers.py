@@ -23,6 +23,7 @@ from xtcp.schema.inet_diag import IPPROTO_TCP
 from xtcp.schema.model import Order
 from xtcp.sinks.capture_file import APPLICATION, COOKED_HEADER, SNAPLEN, Bytes, PcapngWriter, PcapWriter, Section
 from xtcp_replay.reading.interface import Interface
+from xtcp_replay.reading.pcapng_stream import is_merged
 from xtcp_replay.rewriting.conversion import OTHER_FAMILIES, OTHER_SOCKETS, order_of
 from xtcp_replay.rewriting.datagrams import Datagram, messages
 from xtcp_replay.rewriting.mlab_lines import MlabLines
@@ -145,7 +146,7 @@ class PcapngFile(_Counting):
         number = self._numbers.get(interface.number)
         if number is None:
             name = interface.name if interface.netns is None else interface.netns
-            number = self._numbers[interface.number] = writer.add_interface(name)
+            number = self._numbers[interface.number] = writer.add_interface(name, _system(interface))
         cut = datagram.wirelen > len(datagram.netlink)
         if datagram.time_ns is None and (number or cut):
             self.remarks["packets without a time, which have 1970 now"] += 1
@@ -177,13 +178,16 @@ class PcapngFile(_Counting):
 def section_of(interface: Interface) -> Section:
     """What its section said, with what was told beside it. A namespace is one only in captures of ours."""
     said = interface.section
-    system = said.system
-    if interface.release and f"Linux {interface.release}" != system:
-        system = f"Linux {interface.release}"
     application = said.application
     if interface.netns is not None and not application.startswith(APPLICATION):
         application = APPLICATION + __version__
+    # Of merged captures each interface has a system of its own, or none.
+    system = "" if is_merged(said) else _system(interface) or said.system
     return Section(system, said.hardware, application or OURS, interface.hostname)
+
+
+def _system(interface: Interface) -> str:
+    return f"Linux {interface.release}" if interface.release else ""
 
 
 def _note_length(datagram: Datagram, remarks: Counter[str]) -> None:

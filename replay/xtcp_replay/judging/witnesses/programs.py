@@ -16,6 +16,7 @@ from xtcp_replay.judging.witnesses.testimony import WitnessFailed
 TIMEOUT_S: Final = 60.0
 MOST_OUTPUT: Final = 64 << 20
 _SAID: Final = 300
+_PIECE: Final = 1 << 20
 
 
 def output_of(
@@ -55,7 +56,10 @@ def output_of(
         timer.start()
         assert program.stdout is not None
         try:
-            text = program.stdout.read(most + 1)
+            # In pieces: a read of `most` bytes would ask for the memory of all of them at once.
+            text = bytearray()
+            while len(text) <= most and (piece := program.stdout.read(min(_PIECE, most + 1 - len(text)))):
+                text += piece
             if len(text) <= most:
                 # Its number stays taken until it is waited for below: a kill can meet no other process.
                 os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
