@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import numpy as np
 import pytest
 
 from xtcp.batch import Batch, Tally
@@ -15,20 +14,10 @@ from xtcp.decode.decoder import Decoder
 from xtcp.decode.messages import find_rows
 from xtcp.decode.reference import decode as decode_plainly
 from xtcp.decode.templates import Templates
+from xtcp_replay.judging.subjects import RawRow, raw_rows
 
-Row: TypeAlias = dict[str, int | bytes]
-
-
-def rows_of(batch: Batch) -> list[Row]:
-    """The rows in the kernel's order, each with the columns that it has."""
-    ordered = batch.in_order()
-    rows: list[Row] = [{} for _ in range(ordered.rows)]
-    for name, column in ordered.columns.items():
-        cells = [cell.tobytes() for cell in column] if column.ndim == 2 else column.tolist()
-        having = ordered.valid.get(name)
-        for row in range(ordered.rows) if having is None else np.flatnonzero(having).tolist():
-            rows[row][name] = cells[row]
-    return rows
+Row: TypeAlias = RawRow
+rows_of = raw_rows
 
 
 def assert_sound(batch: Batch) -> None:

@@ -159,7 +159,7 @@ def test_options(tmp_path: Path) -> None:
     assert told(parse(["decode", "f"]), "f") == Told(max_bytes=MAX_BYTES)
     for text, size in (("4096", 4096), ("4K", 4096), ("2G", 2 << 30), ("1t", 1 << 40)):
         assert parse(["decode", "f", "--max-bytes", text]).max_bytes == size
-    for wrong in ("4095", "1.5G", "G", "-1", "", "1P", "10 M"):
+    for wrong in ("0", "4095", "1.5G", "G", "-1", "", "1P", "10 M"):
         with pytest.raises(UsageError, match="max-bytes"):
             parse(["decode", "f", f"--max-bytes={wrong}"])
     path = saved(tmp_path, PACK["gzip"](pcap(DATAGRAMS)))

@@ -24,7 +24,6 @@ from xtcp.chunk import NATIVE
 from xtcp.errors import PermissionMissing, Temporary, UsageError, XtcpError
 from xtcp.netlink.numbers import NETLINK_SOCK_DIAG
 from xtcp.schema.model import Order
-from xtcp.sources import Tap
 
 LINKTYPE_NETLINK: Final = 253
 SNAPLEN: Final = 262_144
@@ -72,31 +71,6 @@ class Bytes(Protocol):
         ...
 
 
-class CaptureWriter(Tap, Protocol):
-    """A `Tap` into a file, and a context manager that closes it."""
-
-    def write(
-        self,
-        netlink: bytes | memoryview,
-        time_ns: int,
-        *,
-        cooked: bytes = COOKED_HEADER,
-        wirelen: int | None = None,
-    ) -> None:
-        """One datagram behind its cooked header; `wirelen` is how long it was where less of it is there."""
-        ...
-
-    def close(self) -> None:
-        """Ends the file. Raises like `write`."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
 def open_capture(path: str, *, hostname: str, netns: str) -> CaptureWriter:
     """A new capture of this host at `path`, pcap or pcapng by its ending.
 
@@ -105,13 +79,13 @@ def open_capture(path: str, *, hostname: str, netns: str) -> CaptureWriter:
     match Path(path).suffix:
         case ".pcap":
             file = _File(path)
-            return _Capture(file, PcapWriter(file))
+            return CaptureWriter(file, PcapWriter(file))
         case ".pcapng":
             file = _File(path)
             writer = PcapngWriter(file)
             writer.begin_section(this_host(hostname))
             writer.add_interface(netns)
-            return _Capture(file, writer)
+            return CaptureWriter(file, writer)
         case other:
             raise UsageError(
                 f"{path}: captures end in .pcap or .pcapng, not in {other or 'nothing'}.",
@@ -145,8 +119,8 @@ class _File:
             raise capture_error(self._path, error) from error
 
 
-class _Capture:
-    """The `CaptureWriter` of a file."""
+class CaptureWriter:
+    """A `Tap` into a file, and a context manager that closes it."""
 
     def __init__(self, file: _File, writer: PcapWriter | PcapngWriter) -> None:
         self._file = file
@@ -160,9 +134,11 @@ class _Capture:
         cooked: bytes = COOKED_HEADER,
         wirelen: int | None = None,
     ) -> None:
+        """One datagram behind its cooked header; `wirelen` is how long it was where less of it is there."""
         self._writer.write(netlink, time_ns, cooked=cooked, wirelen=wirelen)
 
     def close(self) -> None:
+        """Ends the file. Raises like `write`."""
         self._file.close()
 
     def __enter__(self) -> Self:

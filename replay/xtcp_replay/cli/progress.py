@@ -8,6 +8,7 @@ to another program, which may write there too.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import stat
@@ -15,10 +16,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from xtcp_replay.playing.player import Played
 
 AFTER_S: Final = 0.5
 EVERY_S: Final = 0.1
+SENDING_EVERY_S: Final = 0.25
 
 # They write while they read; others when they have read all.
 _WRITE_AT_ONCE: Final = frozenset({"decode", "show", "send"})
@@ -34,10 +39,9 @@ class Progress:
     ) -> None:
         self._name = name
         self._size = size
-        self._stream = stream
+        self._line = _Line(stream)
         self._clock = clock
         self._begun = self._drawn = clock()
-        self._width = 0
 
     def begin(self) -> None:
         """The file is open."""
@@ -49,15 +53,11 @@ class Progress:
         if now - self._begun < AFTER_S or now - self._drawn < EVERY_S:
             return
         self._drawn = now
-        text = self._text(read, now - self._begun)
-        self._write(f"\r{text:{self._width}}")
-        self._width = len(text)
+        self._line.show(self._text(read, now - self._begun))
 
     def end(self) -> None:
         """Reading is over: nothing of the line stays."""
-        if self._width:
-            self._write("\r" + " " * self._width + "\r")
-            self._width = 0
+        self._line.erase()
 
     def _text(self, read: int, seconds: float) -> str:
         """The line for `read` bytes after `seconds`, one column shorter than the terminal."""
@@ -74,13 +74,54 @@ class Progress:
                 parts.insert(0, "[" + ("#" * int(share * bar)).ljust(bar, "-") + "]")
         return "  ".join([self._name, *parts])[: max(room, 0)]
 
+
+class Sending:
+    """The same for rows that are played: call it with what has been; `terminal` None: nothing is shown."""
+
+    def __init__(self, terminal: TextIO | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._line = None if terminal is None else _Line(terminal)
+        self._clock = clock
+        self._started = self._shown = clock()
+        self._rows = 0
+
+    def __call__(self, played: Played) -> None:
+        """Shows the rows, those a second since the last time, and the time since the first."""
+        now = self._clock()
+        since = now - self._shown
+        if self._line is None or since < SENDING_EVERY_S:
+            return
+        rate = (played.rows - self._rows) / since
+        self._rows, self._shown = played.rows, now
+        dumps = f"{played.dumps:,} dump{'s' if played.dumps != 1 else ''}"
+        self._line.show(f"{played.rows:,} rows of {dumps}, {rate:,.0f} rows/s, {now - self._started:.0f} s")
+
+    def end(self) -> None:
+        """Takes the line away."""
+        if self._line is not None:
+            self._line.erase()
+
+
+class _Line:
+    """A line of a terminal that is written over."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._width = 0
+
+    def show(self, text: str) -> None:
+        self._write(f"\r{text:{self._width}}")
+        self._width = len(text)
+
+    def erase(self) -> None:
+        if self._width:
+            self._write("\r" + " " * self._width + "\r")
+            self._width = 0
+
     def _write(self, text: str) -> None:
-        try:
+        # Where it fails nobody looks any more.
+        with contextlib.suppress(OSError):
             self._stream.write(text)
             self._stream.flush()
-        except OSError:
-            # Nobody looks at it any more.
-            self._width = 0
 
 
 def progress(args: argparse.Namespace, path: str) -> Progress | None:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import re
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from xtcp.cli.command import say
 from xtcp.cli.output import add_source_options, byte_order
 from xtcp.errors import UsageError
+from xtcp.sources.input_file import HEAD
+from xtcp_replay.cli.amounts import size
 from xtcp_replay.cli.progress import progress
 
 if TYPE_CHECKING:
     from xtcp_replay.reading.findings import Findings
     from xtcp_replay.reading.input_bytes import InputBytes
     from xtcp_replay.reading.opening import ReplaySource, Told
-
-_SIZE: Final = re.compile(r"(\d{1,15})([KMGT]?)", re.IGNORECASE)
-_UNITS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
-_SMALLEST: Final = 4096
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +36,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-bytes",
         metavar="SIZE",
-        type=_size,
+        type=_max_bytes,
         help="read no more of a compressed file than expands to SIZE, like 500M or 2T (default: 64G)",
     )
     group.add_argument("--no-progress", action="store_true", help="no progress bar on a terminal")
@@ -53,12 +50,12 @@ def _host(text: str) -> tuple[str | None, str]:
     return (file if given else None), name
 
 
-def _size(text: str) -> int:
-    found = _SIZE.fullmatch(text)
-    size = int(found[1]) << _UNITS[found[2].upper()] if found else 0
-    if size < _SMALLEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size of 4K or more, like 500M, 64G or 2T")
-    return size
+def _max_bytes(text: str) -> int:
+    """A size by whose beginning a file can still be told."""
+    value = size(text)
+    if value < HEAD:
+        raise argparse.ArgumentTypeError(f"{text!r} is too little to tell a file by; give {HEAD} or more")
+    return value
 
 
 def told(args: argparse.Namespace, path: str) -> Told:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import signal
 import subprocess
 import sys
@@ -15,7 +14,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from xtcp.cli.command import say
-from xtcp.errors import ConfigurationError, ExitCode, Temporary, Unavailable, UsageError, XtcpError
+from xtcp.errors import ExitCode, Temporary, UsageError, XtcpError
+from xtcp_replay.cli.amounts import count, duration, size
 
 if TYPE_CHECKING:
     from xtcp.sinks.capture_file import CaptureWriter
@@ -57,7 +57,7 @@ def add_parser(verbs: Any) -> None:
     where.add_argument("--interface", metavar="NAME", help="a netlink monitor that is there already")
     where.add_argument("--all-families", action="store_true", help="keep other netlink families (route, …) too")
     where.add_argument(
-        "--interval", type=_seconds, metavar="TIME", help=f"between polls (default: {_INTERVAL:g}s)", default=None
+        "--interval", type=duration, metavar="TIME", help=f"between polls (default: {_INTERVAL:g}s)", default=None
     )
     until = parser.add_argument_group("how long")
     until.add_argument(
@@ -67,36 +67,14 @@ def add_parser(verbs: Any) -> None:
         nargs=argparse.REMAINDER,
         help="as long as this command runs; the last option, all behind it is the command's",
     )
-    until.add_argument("--count", type=_count, metavar="N", help="so many polls, or packets of a monitor")
-    until.add_argument("--duration", type=_seconds, metavar="TIME", help="so long: 90, 10m, 2h")
+    until.add_argument("--count", type=count, metavar="N", help="so many polls, or packets of a monitor")
+    until.add_argument("--duration", type=duration, metavar="TIME", help="so long: 90, 10m, 2h")
     files = parser.add_argument_group("files")
-    files.add_argument("--rotate-size", type=_size, metavar="SIZE", help="a new file after so many bytes: 100M, 1G")
-    files.add_argument("--rotate-time", type=_seconds, metavar="TIME", help="a new file after so long: 10m, 1h")
-    files.add_argument("--keep", type=_count, metavar="N", help="remove all but the last N files of this run")
+    files.add_argument("--rotate-size", type=size, metavar="SIZE", help="a new file after so many bytes: 100M, 1G")
+    files.add_argument("--rotate-time", type=duration, metavar="TIME", help="a new file after so long: 10m, 1h")
+    files.add_argument("--keep", type=count, metavar="N", help="remove all but the last N files of this run")
     parser.add_argument("-q", "--quiet", action="store_true", help="no summary, only warnings")
     parser.set_defaults(handler=_record)
-
-
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
-    value = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]] if found else 0.0
-    if not value:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90, 1.5s, 10m, 2h or 1d")
-    return value
-
-
-def _size(text: str) -> int:
-    found = re.fullmatch(r"(\d+)([KMGT]?)", text)
-    value = int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[found[2]] if found else 0
-    if not value:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write bytes, or 500K, 100M, 1G")
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
-    return int(text)
 
 
 class _Until:
@@ -150,7 +128,7 @@ def _via_monitor(args: argparse.Namespace, until: _Until, limits: Limits) -> int
         try:
             interface = args.interface or stack.enter_context(monitor_interface())
             monitor = stack.enter_context(Monitor(interface))
-        except (Unavailable, ConfigurationError, XtcpError) as error:
+        except XtcpError as error:
             if args.via == "nlmon" or args.interface or args.command or isinstance(error, UsageError):
                 raise
             say(f"note: {error.what} Recording polls of our own instead.")
@@ -183,18 +161,18 @@ def _copy(
     """Packets to files, a new file at a request where one is due; (packets, bytes) written."""
     from xtcp.netlink.numbers import NETLINK_SOCK_DIAG
 
-    count = size = 0
+    copied = written = 0
     for packet in packets(until.now):
         if packet.family != NETLINK_SOCK_DIAG and not every_family:
             continue
         files.may_rotate(between_dumps=_is_request(packet.netlink))
         files.current.write(packet.netlink, packet.time_ns, cooked=packet.cooked, wirelen=packet.wirelen)
         files.wrote(len(packet.netlink))
-        count += 1
-        size += len(packet.netlink)
-        if until.now(count):
+        copied += 1
+        written += len(packet.netlink)
+        if until.now(copied):
             break
-    return count, size
+    return copied, written
 
 
 def _is_request(netlink: bytes) -> bool:
@@ -211,21 +189,21 @@ def _via_polls(args: argparse.Namespace, until: _Until, limits: Limits) -> int:
         raise UsageError("a COMMAND is recorded from a netlink monitor, not from polls.", "", "Leave --via out.")
     if args.all_families:
         raise UsageError("--all-families has no meaning with polls.", "Polls ask sock_diag alone.", "Leave it out.")
-    count = sockets = messages = 0
+    done = sockets = messages = 0
     with _files(args.out, limits) as files:
         tap = _Counted(files)
         polls = Polls(tap, args.interval or _INTERVAL, until.now)
         if not args.quiet and args.count != 1:
             say(f"recording a poll every {args.interval or _INTERVAL:g} s to {files.names}; Ctrl-C ends")
         for trailer in polls:
-            count += 1
+            done += 1
             sockets += trailer.delivered
             messages += trailer.messages
-            if not until.now(count):
+            if not until.now(done):
                 files.may_rotate(between_dumps=True)
     if not args.quiet:
-        plural = "" if count == 1 else "s"
-        say(f"{count:,} poll{plural}, {sockets:,} sockets, {messages:,} messages in {files.names}")
+        plural = "" if done == 1 else "s"
+        say(f"{done:,} poll{plural}, {sockets:,} sockets, {messages:,} messages in {files.names}")
     if polls.errors:
         raise polls.errors[0]
     return ExitCode.OK

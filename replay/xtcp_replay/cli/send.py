@@ -20,6 +20,7 @@ from xtcp.errors import DamagedInput, ExitCode, UsageError
 from xtcp.sinks.destination import overview, parse
 from xtcp_replay.cli.decode import open_all
 from xtcp_replay.cli.filters import add_filter_options, filters
+from xtcp_replay.cli.progress import Sending
 from xtcp_replay.cli.reading import add_reading_options
 from xtcp_replay.playing.hosts import NAMELESS, PATTERN, Hosts
 from xtcp_replay.playing.pace import LONGEST_GAP_S, Pace
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from xtcp.sinks.destination import Destination
     from xtcp.sinks.fan_out import FanOut
     from xtcp_replay.playing.player import Player
-    from xtcp_replay.playing.progress import Progress
     from xtcp_replay.reading.opening import ReplaySource
 
 MAX_HOSTS: Final = 1_000_000
@@ -155,7 +155,6 @@ def _send(args: argparse.Namespace) -> int:
     from xtcp.sinks.text_file import TextFile
     from xtcp_replay.playing.interrupts import Interrupts
     from xtcp_replay.playing.player import Player
-    from xtcp_replay.playing.progress import Progress
 
     if args.strict:
         _insist(inputs)
@@ -167,7 +166,7 @@ def _send(args: argparse.Namespace) -> int:
         if args.ledger is not None:
             ledger_file = stack.enter_context(closing(TextFile(args.ledger, "--ledger")))
         fan = stack.enter_context(FanOut.of(destinations))
-        progress = Progress(_terminal(args, destinations))
+        progress = Sending(_terminal(args, destinations))
         player = Player(
             fan,
             pace,
@@ -209,7 +208,7 @@ class _Run:
         inputs: list[tuple[str, ReplaySource]],
         player: Player,
         pace: Pace,
-        progress: Progress,
+        progress: Sending,
     ) -> None:
         self._args = args
         self._inputs = inputs

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 
 
-class RecordStream:
+class RecordStream(ABC):
     """For a reader: `read`. For us, of the last record given: `offset`, where it begins; `cut`, whether the file ends
     in it; `captured`, the bytes of its packet. `ended` once a reader has been given all there is.
 
@@ -33,6 +34,6 @@ class RecordStream:
             piece = piece[:size]
         return piece
 
+    @abstractmethod
     def _next(self) -> bool:
         """Puts the next record into `_pieces`; False where there is none."""
-        raise NotImplementedError

@@ -1,0 +1,37 @@
+"""Amounts as people write them behind options: `500M`, `10m`, `3`. For argparse: each raises `ArgumentTypeError`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Final
+
+_SIZE: Final = re.compile(r"([0-9]{1,15})([KMGT]?)", re.IGNORECASE)
+_SHIFTS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)")
+_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def size(text: str) -> int:
+    """Bytes, 1 or more; the suffixes are powers of 1024."""
+    found = _SIZE.fullmatch(text)
+    value = int(found[1]) << _SHIFTS[found[2].upper()] if found else 0
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write bytes, or 500K, 100M, 2G")
+    return value
+
+
+def duration(text: str) -> float:
+    """Seconds, more than 0."""
+    found = _DURATION.fullmatch(text)
+    value = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90, 1.5s, 10m, 2h or 1d")
+    return value
+
+
+def count(text: str) -> int:
+    """A number from 1."""
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+    return int(text)
