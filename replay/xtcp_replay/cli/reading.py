@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from xtcp.cli.command import say
 from xtcp.cli.output import add_source_options, byte_order
 from xtcp.errors import UsageError
-from xtcp.sources.input_file import HEAD
 from xtcp_replay.cli.amounts import size
 from xtcp_replay.cli.progress import progress
 
@@ -52,6 +51,8 @@ def _host(text: str) -> tuple[str | None, str]:
 
 def _max_bytes(text: str) -> int:
     """A size by whose beginning a file can still be told."""
+    from xtcp.sources.input_file import HEAD
+
     value = size(text)
     if value < HEAD:
         raise argparse.ArgumentTypeError(f"{text!r} is too little to tell a file by; give {HEAD} or more")
