@@ -18,6 +18,9 @@ from xtcp.chunk import Context
 # Faults and kernel errors are counted without end, described up to this many.
 MAX_DESCRIBED: Final = 64
 
+# What a Python object of bytes costs with a few bytes in it.
+CELL_BYTES: Final = 64
+
 
 @dataclass(frozen=True, order=True)
 class Fault:
@@ -97,6 +100,13 @@ class Batch:
     valid: Mapping[str, NDArray[np.bool_]]
     position: NDArray[np.int64]
     tally: Tally
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that keeping it costs; a cell of bytes or text is taken for `CELL_BYTES`, for it is rare and short."""
+        masks = {id(mask): mask.nbytes for mask in self.valid.values()}
+        cells = sum(c.nbytes if c.dtype != object else c.nbytes + CELL_BYTES * self.rows for c in self.columns.values())
+        return cells + sum(masks.values()) + self.position.nbytes
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Batch:
         """The rows at `index` (numbers, or a bool a row), with the tally unchanged."""

@@ -28,7 +28,8 @@ class Context:
     """What is the same for all rows of a chunk.
 
     `order` is that of the captured host; `release` its `uname -r` (empty: unknown); `protocol` the one that was asked
-    for; `timestamp_ns` the wall clock just before the request; `dump` counts dumps in a capture (None: live).
+    for; `timestamp_ns` the wall clock just before the request; `weight` how many sockets each row stands for (None: all
+    are there); `dump` counts dumps in a capture (None: live).
     """
 
     order: Order = NATIVE
@@ -38,6 +39,7 @@ class Context:
     hostname: str | None = None
     netns: str | None = None
     poll_id: int | None = None
+    weight: int | None = None
     dump: int | None = None
     kernel: tuple[int, int] | None = field(init=False)
 
@@ -51,6 +53,7 @@ class Context:
             "hostname": self.hostname,
             "netns": self.netns,
             "poll_id": self.poll_id,
+            "weight": self.weight,
             "dump": self.dump,
         }
         return {name: value for name, value in values.items() if value is not None}

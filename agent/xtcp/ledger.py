@@ -74,9 +74,9 @@ class Balance:
 class Account:
     """Counts the rows of one sink; any thread may call. A context manager: what happens inside is one move."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, lock: threading.RLock | None = None) -> None:
         self.name = name
-        self._lock = threading.RLock()
+        self._lock = lock or threading.RLock()
         self._held: Callable[[], int] = _nothing
         self._offered = self._accepted = self._bytes = 0
         self._dropped: Counter[str] = Counter()
@@ -123,6 +123,14 @@ class Account:
             if rows:
                 self._dropped[reason] += rows
 
+    def behind(self) -> InnerAccount:
+        """The account of a sink behind a queue whose account this is."""
+        return InnerAccount(self, self._lock)
+
+    def condition(self) -> threading.Condition:
+        """A condition over the account's own lock: to wait for a move, and to make one, are one thing."""
+        return threading.Condition(self._lock)
+
     def abandon(self, reason: str) -> None:
         """Drops what the sink holds, and listens to it no longer: it has failed."""
         with self:
@@ -134,6 +142,55 @@ class Account:
         with self:
             held = self._held()
             return Balance(self.name, self._offered, self._accepted, dict(self._dropped), held, self._bytes)
+
+
+class InnerAccount(Account):
+    """The account of a sink that stands behind another's queue: its rows were offered to the `outer` account before.
+
+    `offer` takes rows out of `moving`, what the queue has handed over and the sink has not taken yet; `accept` and
+    `drop` count in the outer account. So the outer equation holds with `held` = queue + `moving` + what the sink holds,
+    and the sink itself does nothing but what it would do without a queue.
+    """
+
+    def __init__(self, outer: Account, lock: threading.RLock) -> None:
+        super().__init__(outer.name, lock)
+        self._outer = outer
+        self.moving = 0
+
+    @property
+    def held(self) -> int:
+        """Rows between the queue and the outer account's counters; call locked."""
+        return self.moving + self._held()
+
+    def offer(self, rows: int) -> None:
+        """The sink has taken `rows` of those that were moving."""
+        with self:
+            super().offer(rows)
+            self.moving -= rows
+
+    def accept(self, rows: int, size: int = 0) -> None:
+        """Counted in the outer account."""
+        with self:
+            if not self._ended:
+                self._outer.accept(rows, size)
+
+    def drop(self, rows: int, reason: str) -> None:
+        """Counted in the outer account."""
+        with self:
+            if not self._ended:
+                self._outer.drop(rows, reason)
+
+    def refuse(self, rows: int, reason: str) -> None:
+        """The sink takes none of `rows`, which were moving."""
+        with self:
+            self.offer(rows)
+            self.drop(rows, reason)
+
+    def abandon(self, reason: str) -> None:
+        """Drops what is moving and what the sink holds, and listens to it no longer: it has failed."""
+        with self:
+            self.drop(self.held, reason)
+            self.moving, self._held, self._ended = 0, _nothing, True
 
 
 class Ledger:

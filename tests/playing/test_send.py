@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tests.replay.made import dump, pcap, row, saved
 from xtcp.errors import ExitCode, Temporary
 from xtcp.ledger import Account
-from xtcp.sinks import destination, null
+from xtcp.sinks import destination, null, schemes
 from xtcp_replay.cli.main import run
 from xtcp_replay.playing.player import Player
 
@@ -198,8 +198,9 @@ def test_a_fault_of_ours(small: str, monkeypatch: pytest.MonkeyPatch, capfd: pyt
         def accept(self, batch: Any) -> None:
             raise ZeroDivisionError("for this test")
 
-    real = destination.SCHEMES["null"]
-    broken = destination.Scheme("broken:", "", (), lambda _: Broken)
+    real = schemes.SCHEMES["null"]
+    monkeypatch.setattr(null, "broken", lambda _destination: Broken, raising=False)
+    broken = schemes.Scheme("broken:", "", {}, "xtcp.sinks.null:broken")
     monkeypatch.setattr(destination, "SCHEMES", {"null": real, "broken": broken})
     assert run(["send", small, "--dest", "broken:", "--dest", "null:", "--speed", "max"]) == ExitCode.INTERNAL
     err = capfd.readouterr().err

@@ -18,7 +18,7 @@ from xtcp.chunk import Context
 from xtcp.errors import XtcpError
 from xtcp.ledger import CLOSED, Account
 from xtcp.poll.trailer import Trailer
-from xtcp.sinks.sink import PATIENCE_S
+from xtcp.sinks.sink import PATIENCE_S, AtOnce
 
 
 def blank(rows: int) -> Batch:
@@ -36,7 +36,7 @@ def cookies_in(text: str) -> list[int]:
     return [json.loads(line)["idiag_cookie"] for line in text.splitlines()]
 
 
-class Collected:
+class Collected(AtOnce):
     """A sink that keeps what it is given, in `events`: a batch or a trailer."""
 
     error: XtcpError | None = None
@@ -98,8 +98,8 @@ class Failing(Collected):
         self.closed = True
 
 
-class Queued:
-    """A sink as `xtcp.sinks.sink` describes one with a queue: a thread sends, another one brings the reports.
+class Unconfirmed(AtOnce):
+    """A sink with a queue and a thread that sends, and another thread that brings the reports.
 
     `fate` says what becomes of each message: `ok`, `never` (no report comes), or the reason of a drop. `loses`: a
     fault that the ledger must show, a message that is forgotten.

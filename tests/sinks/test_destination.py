@@ -11,7 +11,8 @@ import pytest
 from tests.sinks.standins import cookies
 from xtcp.errors import PermissionMissing, UsageError, XtcpError
 from xtcp.ledger import Account
-from xtcp.sinks.destination import SCHEMES, Destination, overview, parse
+from xtcp.sinks.destination import Destination, parse
+from xtcp.sinks.schemes import SCHEMES, overview
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_parsed(text: str, scheme: str, address: str, options: dict[str, str]) -
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("udp:127.0.0.1:13000", "All of them: stdout:"),
+        ("nope:127.0.0.1:13000", "All of them: stdout:"),
         ("fil:rows.json", "Did you mean file?"),
         ("stdot", "Did you mean stdout?"),
         ("/tmp/rows.json", "Did you mean file:/tmp/rows.json?"),
@@ -51,7 +52,10 @@ def test_parsed(text: str, scheme: str, address: str, options: dict[str, str]) -
         ("file:rows?format=csv&format=json", "comes twice"),
         ("file:rows?format=cvs", "Did you mean csv?"),
         ("file:what?.json", "no option of the form name=value"),
-        ("null:?format=json", "It takes none."),
+        ("null:?format=json", "Options of null:: queue, full, sample."),
+        ("null:?full=perhaps", "neither drop nor wait"),
+        ("null:?queue=much", "is no size"),
+        ("null:?sample=0", "is no number from 1"),
         ("null:here", "takes no address"),
         ("stdout:rows.json", "Did you mean file:rows.json?"),
     ],

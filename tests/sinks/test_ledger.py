@@ -9,7 +9,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.sinks.standins import Queued, blank
+from tests.sinks.standins import Unconfirmed, blank
 from xtcp.ledger import CLOSED, Account, Balance, Ledger
 
 FATES = st.sampled_from(["ok", "ok", "ok", "never", "oversize", "ECONNREFUSED"])
@@ -48,7 +48,7 @@ class Watcher(threading.Thread):
 def test_every_snapshot_of_queued_sinks_adds_up(sizes: list[int], rooms: list[int], fates: list[str]) -> None:
     """With a queue, a thread that sends and reports that come later; after close nothing is in flight."""
     ledger = Ledger()
-    sinks = [Queued(ledger.open("far"), room, iter(fates)) for room in rooms]
+    sinks = [Unconfirmed(ledger.open("far"), room, iter(fates)) for room in rooms]
     watcher = Watcher(ledger)
     watcher.start()
     for size in sizes:
@@ -67,7 +67,7 @@ def test_every_snapshot_of_queued_sinks_adds_up(sizes: list[int], rooms: list[in
 def test_what_is_not_confirmed_is_dropped_by_close() -> None:
     """A message whose report never comes is in flight until then."""
     ledger = Ledger()
-    sink = Queued(ledger.open("far"), 100, iter(["ok", "never", "oversize"]))
+    sink = Unconfirmed(ledger.open("far"), 100, iter(["ok", "never", "oversize"]))
     for rows in (5, 7, 11):
         sink.accept(blank(rows))
     sink.flush(0.2)
@@ -82,7 +82,7 @@ def test_what_is_not_confirmed_is_dropped_by_close() -> None:
 def test_a_sink_that_loses_rows_is_found() -> None:
     """What is in flight is the sink's own count, so rows that it forgets are missing."""
     ledger = Ledger()
-    sink = Queued(ledger.open("far"), 100, iter([]), loses=True)
+    sink = Unconfirmed(ledger.open("far"), 100, iter([]), loses=True)
     sink.accept(blank(7))
     sink.flush()
     sink.close(0)

@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from xtcp.errors import ExitCode, UsageError, XtcpError
 from xtcp.sinks.text_file import TextFile
@@ -47,6 +47,21 @@ class Parser(argparse.ArgumentParser):
             what = f"there is no option {name}" if name.startswith("-") else f"{name!r} is one argument too many"
             raise UsageError(what, meant(name, self._option_string_actions), f"See: {self.prog} --help")
         return parsed, left
+
+
+_T = TypeVar("_T")
+
+
+def argument(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    """`parse` as argparse's `type`: the sentence of its `ValueError` is shown."""
+
+    def parsed(text: str) -> _T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parsed
 
 
 def run_command(make_parser: Callable[[], argparse.ArgumentParser], argv: Sequence[str]) -> int:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
-# The last two only of a replay: the capture lacks the dump's end; rows were chosen, so not all were delivered.
-FLAGS = ("interrupted", "truncated", "overrun", "error", "deadline", "limit", "incomplete", "filtered")
+# `incomplete` and `filtered` only of a replay: the capture lacks the dump's end; rows were chosen. The last three are
+# the daemon's: the queue of the sink that reads this had no room for some rows; rows were shed for want of memory;
+# the poll was broken off by the end of the agent.
+FLAGS = (
+    *("interrupted", "truncated", "overrun", "error", "deadline", "limit", "incomplete", "filtered"),
+    *("dropped", "shed", "shutdown"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,10 @@ class Trailer:
     unknown: Mapping[str, int] = field(default_factory=dict)
     surplus: Mapping[str, int] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+
+    def flagged(self, flag: str) -> Trailer:
+        """The same with one of `FLAGS` more."""
+        return replace(self, flags=tuple(f for f in FLAGS if f == flag or f in self.flags))
 
     @property
     def seconds(self) -> float:

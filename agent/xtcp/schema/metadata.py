@@ -11,6 +11,7 @@ CONTEXT_COLUMNS: Final = (
     Column("hostname", STRING, "", "", "name of the host", "xtcp"),
     Column("netns", STRING, "", "", "network namespace: its inode, or its name where it has one", "xtcp"),
     Column("poll_id", U64, "", "", "number of the poll, the same in all its rows and in its trailer", "xtcp"),
+    Column("weight", U32, "", "", "sockets that this one stands for, where only some are sent: 1 in so many", "xtcp"),
     Column("dump", U32, "", "", "number of the dump in a capture, from 1", "xtcp"),
 )
 

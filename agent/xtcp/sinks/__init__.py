@@ -1,7 +1,10 @@
 """Where rows go. A sink is a small class behind one Protocol, counts what became of every row, and hurts no other.
 
 sink          the Protocol, and how one with a queue and a thread fits it
-destination   the text behind --dest to a sink: the table of schemes
+schemes       the table of schemes: what can stand behind --dest
+destination   the text behind --dest to a sink
+queued        a queue in bytes and a thread before a sink
+files         file: and stdout:, by format
 fan_out       the sinks of a run, all offered the same rows
 text_rows     json and csv to a file or standard output
 null          nowhere

@@ -4,10 +4,8 @@
 
 The scheme says which sink, the address where, in the sink's own form; a scheme alone (`stdout`, `null`) is one with
 an empty address. The options stand behind the last `?`, so an address with a `?` of its own is ended by another one:
-`file:really?.json?`. In values, `%26` is an `&`, and so on.
-
-This table is all that another sink is added to. Its module is imported when it is opened, not before: `--help` shows
-the table, and an extra may be missing.
+`file:really?.json?`. In values, `%26` is an `&`, and so on. Every scheme takes those of `schemes.COMMON` too: they say
+how rows come to the sink.
 """
 
 from __future__ import annotations
@@ -15,11 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote
 
+from xtcp import amounts
 from xtcp.errors import UsageError
+from xtcp.sinks.schemes import COMMON, DEFAULT_BYTES, SCHEMES, Scheme
 from xtcp.spelling import meant
 
 if TYPE_CHECKING:
@@ -28,18 +27,26 @@ if TYPE_CHECKING:
 
     Maker: TypeAlias = Callable[[Account], Sink]
 
-FORMATS: Final = ("json", "csv")
-
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+-]*")
 
 
 @dataclass(frozen=True)
+class Passage:
+    """How rows come to a sink: `sample` 1 means every row; `wait` None: as whoever opens it has it."""
+
+    queue_bytes: int = DEFAULT_BYTES
+    wait: bool | None = None
+    sample: int | None = None
+
+
+@dataclass(frozen=True)
 class Destination:
-    """Where rows go, as it was said; nothing is opened yet. `address` is in the scheme's form, `options` are known."""
+    """Where rows go, as it was said; nothing is opened yet. The form of `address` is the scheme's."""
 
     scheme: str
     address: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+    passage: Passage = Passage()
 
     @property
     def name(self) -> str:
@@ -51,23 +58,24 @@ class Destination:
         """The file that it writes, None where it is none."""
         return self.address if self.scheme == "file" else None
 
-    def open(self, account: Account) -> Sink:
-        """The sink, counting in `account`. Raises `XtcpError` where the far side cannot be had."""
-        return SCHEMES[self.scheme].prepare(self)(account)
+    def open(self, account: Account, *, own_thread: bool = False, wait: bool = True) -> Sink:
+        """The sink, counting in `account`; behind a queue where its far side may be away, or `own_thread` asks so.
 
+        `wait` is what a full queue does where the options do not say. Raises `XtcpError` where the far side cannot be
+        had.
+        """
+        make = self.maker()
+        if not (own_thread or SCHEMES[self.scheme].far):
+            return make(account)
+        from xtcp.sinks.queued import Queued
 
-@dataclass(frozen=True)
-class Scheme:
-    """How a destination is written, what it means, the names of its options.
+        passage = self.passage
+        waits = wait if passage.wait is None else passage.wait
+        return Queued(make, account, limit_bytes=passage.queue_bytes, wait=waits)
 
-    `prepare` gives what makes the sink, and raises `UsageError` for an address or a value that cannot be, before
-    anything is opened.
-    """
-
-    form: str
-    meaning: str
-    options: tuple[str, ...]
-    prepare: Callable[[Destination], Maker]
+    def maker(self) -> Maker:
+        """What makes the sink alone. Raises `UsageError` for what cannot be, before anything is opened."""
+        return SCHEMES[self.scheme].prepare()(self)
 
 
 def parse(text: str) -> Destination:
@@ -79,8 +87,10 @@ def parse(text: str) -> Destination:
     address, mark, behind = rest.rpartition("?")
     if not mark:
         address, behind = rest, ""
-    destination = Destination(name, address, _options(text, scheme, behind))
-    scheme.prepare(destination)
+    options = _options(text, scheme, behind)
+    common = {name: options.pop(name) for name in COMMON if name in options and name not in scheme.options}
+    destination = Destination(name, address, options, _passage(text, common))
+    destination.maker()
     return destination
 
 
@@ -96,12 +106,13 @@ def _options(text: str, scheme: Scheme, behind: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in behind.split("&") if behind else ():
         name, equals, value = part.partition("=")
-        if name not in scheme.options:
+        if name not in scheme.options and name not in COMMON:
             what = f"{text}: there is no option {name!r}."
-            if not equals and scheme.options:
+            if not equals:
                 what = f"{text}: {part!r} behind the ? is no option of the form name=value."
-            known = f"Options of {scheme.form}: {', '.join(scheme.options)}." if scheme.options else "It takes none."
-            raise UsageError(what, meant(name, scheme.options), f"{known} An address with a ? in it ends with another.")
+            known = f"Options of {scheme.form}: {', '.join((*scheme.options, *COMMON))}."
+            near = meant(name, (*scheme.options, *COMMON))
+            raise UsageError(what, near, f"{known} An address with a ? in it ends with another.")
         if not equals or not value:
             raise UsageError(f"{text}: the option {name} has no value.", "", f"It is written {scheme.form}")
         if name in found:
@@ -110,66 +121,32 @@ def _options(text: str, scheme: Scheme, behind: str) -> dict[str, str]:
     return found
 
 
-def _format(destination: Destination, otherwise: str) -> str:
-    name = destination.options.get("format", otherwise)
-    if name not in FORMATS:
-        every = f"All of them: {', '.join(FORMATS)}"
-        raise UsageError(f"{destination.name}: there is no format {name!r}.", meant(name, FORMATS), every)
-    return name
+def _passage(text: str, common: Mapping[str, str]) -> Passage:
+    full = common.get("full")
+    if full not in {None, "drop", "wait"}:
+        raise UsageError(f"{text}: full={full} is neither drop nor wait.", "", f"full: {COMMON['full']}")
+    try:
+        return Passage(
+            amounts.size(common["queue"]) if "queue" in common else DEFAULT_BYTES,
+            None if full is None else full == "wait",
+            amounts.count(common["sample"]) if "sample" in common else None,
+        )
+    except ValueError as error:
+        raise UsageError(f"{text}: {error}", "", "") from error
 
 
-def _no_address(destination: Destination) -> None:
+def one_of(destination: Destination, option: str, choices: tuple[str, ...], otherwise: str) -> str:
+    """The value of `option`, one of `choices`. Raises `UsageError`."""
+    value = destination.options.get(option, otherwise)
+    if value not in choices:
+        every = f"All of them: {', '.join(choices)}"
+        raise UsageError(f"{destination.name}: there is no {option} {value!r}.", meant(value, choices), every)
+    return value
+
+
+def no_address(destination: Destination) -> None:
+    """Raises `UsageError` where there is an address that would mean nothing."""
     if destination.address:
         scheme = destination.scheme
         near = f"Did you mean file:{destination.address}?" if scheme == "stdout" else ""
         raise UsageError(f"{destination.name}: {scheme} takes no address.", near, f"Write {SCHEMES[scheme].form}")
-
-
-def _stdout(destination: Destination) -> Maker:
-    _no_address(destination)
-    return _text_rows("-", _format(destination, "json"))
-
-
-def _file(destination: Destination) -> Maker:
-    path = destination.address
-    if path in {"", "-"}:
-        raise UsageError(
-            f"{destination.scheme}:{path} names no file.", "", "Write file:PATH, or stdout: for standard output."
-        )
-    ending = Path(path).suffix.removeprefix(".")
-    return _text_rows(path, _format(destination, ending if ending in FORMATS else "json"))
-
-
-def _text_rows(path: str, form: str) -> Maker:
-    def make(account: Account) -> Sink:
-        from xtcp.encode import make_encoder
-        from xtcp.sinks.text_rows import TextRows
-
-        return TextRows(path, make_encoder(form), account)
-
-    return make
-
-
-def _null(destination: Destination) -> Maker:
-    def make(account: Account) -> Sink:
-        from xtcp.sinks.null import Null
-
-        return Null(account)
-
-    _no_address(destination)
-    return make
-
-
-SCHEMES: Final[Mapping[str, Scheme]] = {
-    "stdout": Scheme("stdout:[?format=json|csv]", "standard output, an object a line", ("format",), _stdout),
-    "file": Scheme(
-        "file:PATH[?format=json|csv]", "a file, emptied first; csv where it ends in .csv", ("format",), _file
-    ),
-    "null": Scheme("null:", "nowhere: all is read, decoded and counted", (), _null),
-}
-
-
-def overview() -> str:
-    """The table, for `--help`."""
-    width = max(len(scheme.form) for scheme in SCHEMES.values())
-    return "".join(f"  {scheme.form:<{width}}  {scheme.meaning}\n" for scheme in SCHEMES.values())

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from xtcp.errors import XtcpError
 from xtcp.ledger import FAULT, Account, Ledger
-from xtcp.sinks.sink import PATIENCE_S, Sink
+from xtcp.sinks.queued import Queued
+from xtcp.sinks.sink import PATIENCE_S, AtOnce, Sink
 
 if TYPE_CHECKING:
     from xtcp.batch import Batch
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from xtcp.sinks.destination import Destination
 
 
-class FanOut:
+class FanOut(AtOnce):
     """A `Sink` of sinks, and a context manager that closes them; `ledger` has an account of each."""
 
     def __init__(self) -> None:
@@ -29,12 +31,15 @@ class FanOut:
         self._faults: dict[str, XtcpError] = {}
 
     @classmethod
-    def of(cls, destinations: Iterable[Destination]) -> Self:
-        """Opens all of `destinations`; raises the first `XtcpError`, with those before it closed again."""
+    def of(cls, destinations: Iterable[Destination], *, own_threads: bool = False, wait: bool = True) -> Self:
+        """Opens all of `destinations`; raises the first `XtcpError`, with those before it closed again.
+
+        `own_threads` and `wait` as `Destination.open` has them.
+        """
         fan = cls()
         try:
             for destination in destinations:
-                fan.add(destination.name, destination.open)
+                fan.add(destination.name, partial(destination.open, own_thread=own_threads, wait=wait))
         except BaseException:
             fan.close(0)
             raise
@@ -89,8 +94,9 @@ class FanOut:
         self._tell(lambda sink: sink.flush(max(0.0, end - time.monotonic())))
 
     def close(self, timeout_s: float = PATIENCE_S) -> None:
-        """All together have `timeout_s`."""
+        """All together have `timeout_s`, those with a thread of their own at the same time."""
         end = time.monotonic() + timeout_s
+        self._tell(lambda sink: sink.begin_close(timeout_s) if isinstance(sink, Queued) else None)
         self._tell(lambda sink: sink.close(max(0.0, end - time.monotonic())))
 
     def _tell(self, what: Callable[[Sink], None]) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from xtcp.ledger import Account
-from xtcp.sinks.sink import PATIENCE_S
+from xtcp.sinks.destination import Destination, no_address
+from xtcp.sinks.sink import PATIENCE_S, AtOnce
 
 if TYPE_CHECKING:
     from xtcp.batch import Batch
     from xtcp.poll.trailer import Trailer
+    from xtcp.sinks.destination import Maker
 
 
-class Null:
+class Null(AtOnce):
     """A `Sink`; accepted means taken."""
 
     error: Final = None
@@ -35,3 +37,9 @@ class Null:
 
     def close(self, timeout_s: float = PATIENCE_S) -> None:
         """Nothing."""
+
+
+def prepare(destination: Destination) -> Maker:
+    """`null:`."""
+    no_address(destination)
+    return Null

@@ -17,22 +17,21 @@ does. A full disk or a broker that is gone is a drop with its reason, and `error
             self._in_hand = 0
             self._account.accept(batch.rows, size)
 
-**One with a queue and a thread of its own** (Kafka, ClickHouse, UDP): `accept` never waits for the far side.
-1. It encodes the batch, or keeps it: batches are never written to again, and a replay sends the same columns under
-   many contexts, so keeping one costs little. In one move it offers the rows and appends the item, or, where the
-   queue has no room in bytes, offers and drops them (`queue`). `held` is the rows of the items in the queue, of the
-   item that the thread has taken out, and of the messages that are sent and not confirmed.
-2. The thread takes items out, sends, tries again after a pause, spools; a row that goes from the queue to
-   "unconfirmed" is held all the time.
-3. A delivery report, on whatever thread it comes, is one move: `held` less, `accept` or `drop` more.
-4. `flush` waits until nothing is held. `close` does that, ends the thread, and drops what is left (`closed`), such
-   as messages whose report has not come. A report after that is ignored by the sink.
-5. Whether `accept` waits for room instead of dropping is the destination's option (`full=wait`), which a replay
-   at full speed sets where it is not given, and the daemon does not.
+**One whose far side is slow or may be away** (UDP, Kafka, ClickHouse, Parquet) is written the same way, and a `Queued`
+stands before it: a queue bounded in bytes and a thread of the sink's own (`queued`). It may take its time in `accept`,
+but does not wait there for a far side that is away:
+1. While it can take nothing (the pause after a failure, a full buffer of a library's) its `ready` is False, and what
+   comes waits in the queue, or is dropped from it (`queue`).
+2. `tick` is called when it asked to be, and after every batch: to try again, to look for delivery reports, to rotate.
+3. Rows sent and not confirmed are held: `account.ask(held)`. A delivery report, on whatever thread it comes, is one
+   move: `held` less, `accept` or `drop` more.
+4. `close` sends what it holds as long as its time allows, and drops the rest (`closed`); a report after that is
+   ignored by the sink.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -57,6 +56,15 @@ class Sink(Protocol):
         """Whether the far side will take nothing any more; whoever has no other sink may stop."""
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether `accept` would take a batch now, rather than keep it waiting for a far side that is away."""
+        ...
+
+    def tick(self) -> float:
+        """Does what is due by time; returns the seconds after which it wants to be called again (inf: never)."""
+        ...
+
     def accept(self, batch: Batch) -> None:
         """Takes all rows of `batch`, whose arrays stay as they are; counts them as offered before it returns."""
         ...
@@ -75,3 +83,13 @@ class Sink(Protocol):
         May be called twice. Never raises.
         """
         ...
+
+
+class AtOnce:
+    """What a `Sink` does that is always ready and has nothing to do by time."""
+
+    ready: Final = True
+
+    def tick(self) -> float:
+        """Nothing, never."""
+        return math.inf

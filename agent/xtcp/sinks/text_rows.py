@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from xtcp.errors import UsageError, XtcpError
 from xtcp.ledger import CLOSED, Account
-from xtcp.sinks.sink import PATIENCE_S
+from xtcp.sinks.sink import PATIENCE_S, AtOnce
 from xtcp.sinks.text_file import file_error
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Raw(Protocol):
         ...
 
 
-class TextRows:
+class TextRows(AtOnce):
     """A `Sink` that writes what `encoder` makes to `path`, `-` for standard output.
 
     Raises `XtcpError` where the file cannot be opened, or takes not even what stands before all rows.

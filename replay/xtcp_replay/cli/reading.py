@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xtcp.cli.command import say
+from xtcp.amounts import size
+from xtcp.cli.command import argument, say
 from xtcp.cli.output import add_source_options, byte_order
 from xtcp.errors import UsageError
-from xtcp_replay.cli.amounts import size
 from xtcp_replay.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-bytes",
         metavar="SIZE",
-        type=_max_bytes,
+        type=argument(_max_bytes),
         help="read no more of a compressed file than expands to SIZE, like 500M or 2T (default: 64G)",
     )
     group.add_argument("--no-progress", action="store_true", help="no progress bar on a terminal")
@@ -55,7 +55,7 @@ def _max_bytes(text: str) -> int:
 
     value = size(text)
     if value < HEAD:
-        raise argparse.ArgumentTypeError(f"{text!r} is too little to tell a file by; give {HEAD} or more")
+        raise ValueError(f"{text!r} is too little to tell a file by; give {HEAD} or more")
     return value
 
 

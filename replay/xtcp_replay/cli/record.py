@@ -13,9 +13,9 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
-from xtcp.cli.command import say
+from xtcp.amounts import count, duration, size
+from xtcp.cli.command import argument, say
 from xtcp.errors import ExitCode, Temporary, UsageError, XtcpError
-from xtcp_replay.cli.amounts import count, duration, size
 
 if TYPE_CHECKING:
     from xtcp.sinks.capture_file import CaptureWriter
@@ -57,7 +57,11 @@ def add_parser(verbs: Any) -> None:
     where.add_argument("--interface", metavar="NAME", help="a netlink monitor that is there already")
     where.add_argument("--all-families", action="store_true", help="keep other netlink families (route, …) too")
     where.add_argument(
-        "--interval", type=duration, metavar="TIME", help=f"between polls (default: {_INTERVAL:g}s)", default=None
+        "--interval",
+        type=argument(duration),
+        metavar="TIME",
+        help=f"between polls (default: {_INTERVAL:g}s)",
+        default=None,
     )
     until = parser.add_argument_group("how long")
     until.add_argument(
@@ -67,12 +71,16 @@ def add_parser(verbs: Any) -> None:
         nargs=argparse.REMAINDER,
         help="as long as this command runs; the last option, all behind it is the command's",
     )
-    until.add_argument("--count", type=count, metavar="N", help="so many polls, or packets of a monitor")
-    until.add_argument("--duration", type=duration, metavar="TIME", help="so long: 90, 10m, 2h")
+    until.add_argument("--count", type=argument(count), metavar="N", help="so many polls, or packets of a monitor")
+    until.add_argument("--duration", type=argument(duration), metavar="TIME", help="so long: 90, 10m, 2h")
     files = parser.add_argument_group("files")
-    files.add_argument("--rotate-size", type=size, metavar="SIZE", help="a new file after so many bytes: 100M, 1G")
-    files.add_argument("--rotate-time", type=duration, metavar="TIME", help="a new file after so long: 10m, 1h")
-    files.add_argument("--keep", type=count, metavar="N", help="remove all but the last N files of this run")
+    files.add_argument(
+        "--rotate-size", type=argument(size), metavar="SIZE", help="a new file after so many bytes: 100M, 1G"
+    )
+    files.add_argument(
+        "--rotate-time", type=argument(duration), metavar="TIME", help="a new file after so long: 10m, 1h"
+    )
+    files.add_argument("--keep", type=argument(count), metavar="N", help="remove all but the last N files of this run")
     parser.add_argument("-q", "--quiet", action="store_true", help="no summary, only warnings")
     parser.set_defaults(handler=_record)
 

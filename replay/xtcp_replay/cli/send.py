@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from xtcp.cli.command import say
 from xtcp.cli.output import distinct_files, warn_of
 from xtcp.errors import DamagedInput, ExitCode, UsageError
-from xtcp.sinks.destination import overview, parse
+from xtcp.sinks.destination import parse
+from xtcp.sinks.schemes import overview
 from xtcp_replay.cli.decode import open_all
 from xtcp_replay.cli.filters import add_filter_options, filters
 from xtcp_replay.cli.progress import Sending

@@ -1,8 +1,7 @@
-"""Amounts as people write them behind options: `500M`, `10m`, `3`. For argparse: each raises `ArgumentTypeError`."""
+"""Amounts as people write them: `500M`, `10m`, `3`. Each raises `ValueError` with a sentence for people."""
 
 from __future__ import annotations
 
-import argparse
 import re
 from typing import Final
 
@@ -17,7 +16,7 @@ def size(text: str) -> int:
     found = _SIZE.fullmatch(text)
     value = int(found[1]) << _SHIFTS[found[2].upper()] if found else 0
     if not value:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write bytes, or 500K, 100M, 2G")
+        raise ValueError(f"{text!r} is no size; write bytes, or 500K, 100M, 2G")
     return value
 
 
@@ -26,12 +25,12 @@ def duration(text: str) -> float:
     found = _DURATION.fullmatch(text)
     value = float(found[1]) * _SECONDS[found[2]] if found else 0.0
     if not value:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90, 1.5s, 10m, 2h or 1d")
+        raise ValueError(f"{text!r} is no time; write 90, 1.5s, 10m, 2h or 1d")
     return value
 
 
 def count(text: str) -> int:
     """A number from 1."""
     if not (text.isascii() and text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+        raise ValueError(f"{text!r} is no number from 1")
     return int(text)

@@ -1,0 +1,66 @@
+"""The table of schemes: what can stand behind `--dest`, how it is written, which options it takes.
+
+This table is all that another sink is added to. A scheme's module is imported when its destination is parsed, and
+imports what is heavy, or an extra, only when the sink is opened: `--help` shows the table and nothing else is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from xtcp.sinks.destination import Destination, Maker
+
+DEFAULT_BYTES: Final = 32 << 20
+COMMON: Final[Mapping[str, str]] = {
+    "queue": "bytes that may wait for the sink (default 32M)",
+    "full": "drop or wait: what happens to rows that find no room in the queue",
+    "sample": "N: one connection in N, always the same ones (default 1: every row)",
+}
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How a destination is written, what it means, its own options by name with their meaning.
+
+    `preparer` names the function, `module:function`, that takes a `Destination` and gives what makes its sink from an
+    account; it raises `UsageError` for an address or a value that cannot be, before anything is opened. `far` tells a
+    sink whose far side is slow or may be away: it always stands behind a queue, the others only in the agent.
+    """
+
+    form: str
+    meaning: str
+    options: Mapping[str, str]
+    preparer: str
+    far: bool = False
+
+    def prepare(self) -> Callable[[Destination], Maker]:
+        """The preparer, imported."""
+        module, _, name = self.preparer.partition(":")
+        found: Any = getattr(import_module(module), name)
+        return found  # type: ignore[no-any-return]
+
+
+_FORMAT: Final = "json or csv"
+
+SCHEMES: Final[Mapping[str, Scheme]] = {
+    "stdout": Scheme(
+        "stdout:[?format=json|csv]", "standard output, an object a line", {"format": _FORMAT}, "xtcp.sinks.files:stdout"
+    ),
+    "file": Scheme(
+        "file:PATH[?format=json|csv]",
+        "a file, emptied first; csv where it ends in .csv",
+        {"format": _FORMAT},
+        "xtcp.sinks.files:file",
+    ),
+    "null": Scheme("null:", "nowhere: all is read, decoded and counted", {}, "xtcp.sinks.null:prepare"),
+}
+
+
+def overview() -> str:
+    """The table, for `--help`."""
+    width = max(len(scheme.form) for scheme in SCHEMES.values())
+    return "".join(f"  {scheme.form:<{width}}  {scheme.meaning}\n" for scheme in SCHEMES.values())
