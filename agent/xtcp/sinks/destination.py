@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     Maker: TypeAlias = Callable[[Account], Sink]
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+-]*")
+# A value up to the next option; `….file` names a file, which is no secret. And what stands before the @ of a URL.
+_SECRET: Final = re.compile(
+    r"((?:password|secret|token|credential)[^?&=]*(?<!\.file)=|://)(?:(?<==).*?(?=&[a-z0-9._]+=|$)|[^/?]*(?=@))",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,14 @@ def parse(text: str) -> Destination:
         address, behind = rest, ""
     options = _options(text, scheme, behind)
     common = {name: options.pop(name) for name in COMMON if name in options and name not in scheme.options}
-    destination = Destination(name, address, options, _passage(text, common))
+    destination = Destination(name, address, options, _passage(shown(text), common))
     destination.maker()
     return destination
+
+
+def shown(text: str) -> str:
+    """`text` for messages: what may be a secret is left out."""
+    return _SECRET.sub(r"\1***", text)
 
 
 def _unknown(text: str, name: str) -> UsageError:
@@ -102,14 +112,17 @@ def _unknown(text: str, name: str) -> UsageError:
     return UsageError(f"{text!r} says no destination: it begins with none of their names.", near, every)
 
 
-def _options(text: str, scheme: Scheme, behind: str) -> dict[str, str]:
+def _options(whole: str, scheme: Scheme, behind: str) -> dict[str, str]:
     found: dict[str, str] = {}
+    text = shown(whole)
     for part in behind.split("&") if behind else ():
         name, equals, value = part.partition("=")
-        if name not in scheme.options and name not in COMMON:
+        if not scheme.takes(name) and name not in COMMON:
             what = f"{text}: there is no option {name!r}."
             if not equals:
-                what = f"{text}: {part!r} behind the ? is no option of the form name=value."
+                # With a secret about, this may be the rest of one that has an & in it.
+                piece = repr(part) if text == whole else "a part"
+                what = f"{text}: {piece} behind the ? is no option of the form name=value; an & in a value is %26."
             known = f"Options of {scheme.form}: {', '.join((*scheme.options, *COMMON))}."
             near = meant(name, (*scheme.options, *COMMON))
             raise UsageError(what, near, f"{known} An address with a ? in it ends with another.")

@@ -6,6 +6,7 @@ imports what is heavy, or an extra, only when the sink is opened: `--help` shows
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -29,6 +30,7 @@ class Scheme:
     `preparer` names the function, `module:function`, that takes a `Destination` and gives what makes its sink from an
     account; it raises `UsageError` for an address or a value that cannot be, before anything is opened. `far` tells a
     sink whose far side is slow or may be away: it always stands behind a queue, the others only in the agent.
+    `passed_on` is a regular expression of the names that go unread to a library or to the far side, which knows them.
     """
 
     form: str
@@ -36,6 +38,11 @@ class Scheme:
     options: Mapping[str, str]
     preparer: str
     far: bool = False
+    passed_on: str = ""
+
+    def takes(self, name: str) -> bool:
+        """Whether `name` is an option of its own."""
+        return name in self.options or (bool(self.passed_on) and re.fullmatch(self.passed_on, name) is not None)
 
     def prepare(self) -> Callable[[Destination], Maker]:
         """The preparer, imported."""
