@@ -18,16 +18,16 @@ WAIT_S: Final = 0.1
 
 
 class DiagSocket:
-    """Opened at once. Raises `KernelRefused` where the kernel or a limit forbids it."""
+    """Opened at once; a receive waits `wait_s`. Raises `KernelRefused` where the kernel or a limit forbids it."""
 
-    def __init__(self) -> None:
+    def __init__(self, wait_s: float = WAIT_S) -> None:
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
         except OSError as error:
             raise KernelRefused("opening a sock_diag socket", error.errno or 0) from error
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-            timeout = struct.pack("@ll", int(WAIT_S), int(WAIT_S % 1 * 1_000_000))
+            timeout = struct.pack("@ll", int(wait_s), int(wait_s % 1 * 1_000_000))
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
             self._ask_for_text()
             self._socket.bind((0, 0))

@@ -3,7 +3,8 @@
 1. One pass by the older request where `one_pass` allows it, else IPv4 and IPv6 one after the other.
 2. A dump that the kernel marked interrupted is taken again, at most twice and inside the deadline; rows that came
    before are not repeated, those that were missed are added.
-3. An error ends its dump; the other families go on, and the poll raises the first error after its rows.
+3. An error ends its dump; the other families go on, and `error` is the first of them, after the rows.
+4. Whoever runs it may break it off: its trailer then says why.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Progress:
 class LivePoll:
     """Iterate once; then `trailer` is there and `error` is the first error, if any.
 
-    `make_dump` is for tests: what stands between a request and its chunks.
+    `make_dump` is what stands between a request and its chunks. `broken_off`, asked after each chunk, gives the flag
+    of the trailer that says why the poll ends here, or None.
     """
 
     def __init__(
@@ -71,11 +73,14 @@ class LivePoll:
         tap: Tap | None = None,
         make_dump: Callable[..., LiveDump] = LiveDump,
         slot: int = SLOT,
+        broken_off: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._wanted = wanted
         self._decoder = decoder
         self._tap = tap
         self._make_dump = make_dump
+        self._broken_off = broken_off
+        self._unique = Unique()
         self._progress = Progress(slot=slot)
         self._started = (0, 0)
         self._context = Context()
@@ -96,7 +101,6 @@ class LivePoll:
         """Batches of unique rows, in the order of the kernel's table except inside a batch (`Batch.in_order`)."""
         self._started = (time.time_ns(), time.monotonic_ns())
         self._context = this_host(self._wanted.protocol, poll_id=self._started[0])
-        unique = Unique()
         for family in self._wanted.families:
             request = Request(family, self._wanted.states, self._wanted.ext, self._wanted.protocol)
             for _ in range(1 + INTERRUPTED_AGAIN):
@@ -104,22 +108,36 @@ class LivePoll:
                     request, self._context, limits=self._remaining(), tap=self._tap, slot=self._progress.slot
                 )
                 tally = Tally()
-                yield from self._rows(dump, tally, unique)
+                yield from self._rows(dump, tally)
                 self._close(dump, tally)
-                if not tally.interrupted or self._remaining().deadline_s <= 0:
+                if self._broken() or not tally.interrupted or self._remaining().deadline_s <= 0:
                     break
-        yield from unique.end()
+            if self._broken():
+                break
+        yield from self._unique.end()
         self.next_slot = self._progress.slot
-        self.trailer = self._trailer(unique.removed)
+        self.trailer = self._trailer()
 
-    def _rows(self, dump: LiveDump, tally: Tally, unique: Unique) -> Iterator[Batch]:
+    def cut_short(self, flag: str) -> Trailer:
+        """The trailer of a poll whose iteration did not come to its end, with `flag` more."""
+        self._started = self._started if self._started[0] else (time.time_ns(), time.monotonic_ns())
+        return self._trailer().flagged(flag)
+
+    def _broken(self) -> bool:
+        """Whether the poll is broken off; the flag that says why is kept."""
+        flag = self._broken_off()
+        if flag is not None:
+            self._progress.flags.add(flag)
+        return flag is not None
+
+    def _rows(self, dump: LiveDump, tally: Tally) -> Iterator[Batch]:
         try:
             for chunk in dump.chunks():
                 batch = self._decoder.decode(chunk)
                 tally.add(batch.tally)
-                yield from unique.add(batch)
+                yield from self._unique.add(batch)
                 # The reader knows an end only where the kernel puts it; decode sees it anywhere.
-                if tally.done is not None or tally.errors:
+                if tally.done is not None or tally.errors or self._broken():
                     break
         except KernelRefused as error:
             self._progress.flags.add("error")
@@ -156,11 +174,11 @@ class LivePoll:
             progress.errors.append(KernelRefused(where, tally.done.errno, tally.done.text))
         if progress.errors:
             progress.flags.add("error")
-        elif tally.done is None and not progress.flags & {"deadline", "limit"}:
+        elif tally.done is None and not (self._broken() or progress.flags & {"deadline", "limit"}):
             progress.flags.add("error")
             progress.errors.append(Temporary(f"The {where} ended without NLMSG_DONE.", "", "Try again."))
 
-    def _trailer(self, removed: int) -> Trailer:
+    def _trailer(self) -> Trailer:
         tally, progress = self._progress.tally, self._progress
         return Trailer(
             hostname=self._context.hostname or "",
@@ -176,7 +194,7 @@ class LivePoll:
             dumps=progress.dumps,
             messages=tally.messages,
             rows=tally.rows,
-            duplicates=removed,
+            duplicates=self._unique.removed,
             quarantined=tally.quarantined,
             damaged=tally.damaged,
             control=sum(tally.control.values()),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-# `incomplete` and `filtered` only of a replay: the capture lacks the dump's end; rows were chosen. The last three are
+# `incomplete` and `filtered` only of a replay: the capture lacks the dump's end; rows were chosen. The last four are
 # the daemon's: the queue of the sink that reads this had no room for some rows; rows were shed for want of memory;
-# the poll was broken off by the end of the agent.
+# the poll was broken off by the end of the agent; the wall clock stepped since the poll before.
 FLAGS = (
     *("interrupted", "truncated", "overrun", "error", "deadline", "limit", "incomplete", "filtered"),
-    *("dropped", "shed", "shutdown"),
+    *("dropped", "shed", "shutdown", "clock"),
 )
 
 
@@ -21,7 +21,7 @@ class Trailer:
     Times are ns: wall since 1970, monotonic since boot; before the first request and after the last DONE. `messages`
     is what the kernel sent, `rows` what was decoded, `duplicates` of these removed, so `rows - duplicates` were
     delivered; `messages == rows + quarantined + control`. `flags` are those of `FLAGS` that apply; none: the poll is
-    complete, as far as the kernel tells.
+    complete, as far as the kernel tells. `suspended_ns` is how long the host slept since the poll before.
     """
 
     hostname: str
@@ -45,6 +45,7 @@ class Trailer:
     unknown: Mapping[str, int] = field(default_factory=dict)
     surplus: Mapping[str, int] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    suspended_ns: int = 0
 
     def flagged(self, flag: str) -> Trailer:
         """The same with one of `FLAGS` more."""

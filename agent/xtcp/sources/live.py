@@ -60,7 +60,10 @@ class Report:
 
 
 class LiveDump:
-    """A `Source` of one dump. `chunks` may be called once; `context` gains the time of the request."""
+    """A `Source` of one dump. `chunks` may be called once; `context` gains the time of the request.
+
+    `stop`, asked before every receive, breaks the dump off.
+    """
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class LiveDump:
         tap: Tap | None = None,
         seq: int | None = None,
         open_socket: Callable[[], DiagSocket] = DiagSocket,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.request = request
         self.report = Report()
@@ -87,6 +91,7 @@ class LiveDump:
         # Random, so that its four bytes hardly occur elsewhere: decode finds the messages by them.
         self.seq = secrets.randbits(31) | 1 << 24 if seq is None else seq
         self._open = open_socket
+        self._stop = stop
 
     def chunks(self) -> Iterator[Chunk]:
         """The dump; raises `KernelRefused` where the socket cannot be had or the request not be sent."""
@@ -114,7 +119,7 @@ class LiveDump:
         """The next datagrams, None when the dump ends without more."""
         begin, waited_before = time.monotonic(), self.report.waited_s
         report = self.report
-        while not stop():
+        while not (stop() or self._stop()):
             # Only the kernel's time counts: whoever reads the rows may stop for long, a pager does.
             report.waited_s = waited_before + time.monotonic() - begin
             if report.waited_s > self._limits.deadline_s:
