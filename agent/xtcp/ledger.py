@@ -163,10 +163,11 @@ class InnerAccount(Account):
         return self.moving + self._held()
 
     def offer(self, rows: int) -> None:
-        """The sink has taken `rows` of those that were moving."""
+        """The sink has taken `rows` of those that were moving; after `abandon` they move no longer."""
         with self:
             super().offer(rows)
-            self.moving -= rows
+            if not self._ended:
+                self.moving -= rows
 
     def accept(self, rows: int, size: int = 0) -> None:
         """Counted in the outer account."""

@@ -71,6 +71,17 @@ class FanOut(AtOnce):
         own = {account.name: sink.error for sink, account in self._sinks if sink.error is not None}
         return own | self._faults
 
+    def queued_bytes(self) -> dict[str, int]:
+        """What waits in the queues, by the account's name; sinks without a queue are not in it."""
+        return {account.name: sink.queued_bytes for sink, account in self._sinks if isinstance(sink, Queued)}
+
+    def faults(self) -> dict[str, int]:
+        """How often each sink failed by a fault of this program, by the account's name; those that never did are not
+        in it.
+        """
+        found = {account.name: sink.faults for sink, account in self._sinks if isinstance(sink, Queued) and sink.faults}
+        return {name: 1 for name in self._faults} | found
+
     def accept(self, batch: Batch) -> None:
         """Offers the rows to all."""
         for sink, account in self._sinks:
@@ -89,8 +100,9 @@ class FanOut(AtOnce):
         self._tell(lambda sink: sink.end_poll(trailer))
 
     def flush(self, timeout_s: float = PATIENCE_S) -> None:
-        """All together have `timeout_s`."""
+        """All together have `timeout_s`, those with a thread of their own at the same time."""
         end = time.monotonic() + timeout_s
+        self._tell(lambda sink: sink.begin_flush(timeout_s) if isinstance(sink, Queued) else None)
         self._tell(lambda sink: sink.flush(max(0.0, end - time.monotonic())))
 
     def close(self, timeout_s: float = PATIENCE_S) -> None:

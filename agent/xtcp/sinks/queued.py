@@ -1,12 +1,16 @@
 """Queued: a sink behind a queue bounded in bytes, with a thread of its own, so that it cannot hold up anybody.
 
 `accept` never waits for the far side: it appends the batch, or, where the queue has no room, drops it (`queue`) and the
-trailer of that poll tells this sink so (`dropped`). With `wait` it waits for room instead, which a replay wants. A
-batch larger than the whole queue is taken when the queue is empty.
+trailer of that poll tells this sink so (`dropped`). With `wait` it waits for room instead, which a replay wants; not
+for a sink that has taken nothing for `STANDSTILL_S`, whose rows are dropped until it takes some again. A batch larger
+than the whole queue is taken when the queue is empty, so memory is bounded by the limit or one batch, whichever is
+more, and the one in the sink's hand.
 
 Held are the rows in the queue, those moving to the sink behind, and what that sink holds; every move is one
-(`xtcp.ledger`). An exception out of the sink behind is a fault of this program: the rows in its hand are dropped
-(`fault`), and it is made anew after a pause. After `MOST_FAULTS` in a minute it is given up.
+(`xtcp.ledger`). Batches and trailers come to the sink in the order in which they were given.
+
+An exception out of the sink behind is a fault of this program: the rows in its hand are dropped (`fault`), and it is
+made anew after a pause. After more than `MOST_FAULTS` in a minute it is given up.
 """
 
 from __future__ import annotations
@@ -32,10 +36,19 @@ QUEUE: Final = "queue"
 # Trailers of a far side that is away for days; the oldest are let go.
 MOST_TRAILERS: Final = 1024
 MOST_FAULTS: Final = 5
+FAULTS_WITHIN_S: Final = 60.0
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
+STANDSTILL_S: Final = 60.0
 # How much longer than its time a sink may take to close, before it is left to itself.
 GRACE_S: Final = 0.5
+
+# A turn of the thread waits no less, whatever a sink's `tick` asks for, and no longer, whatever it does not.
+_LEAST_TURN_S: Final = 0.001
+_LONGEST_TURN_S: Final = 60.0
+# How often a sink that is away is asked again whether it is ready: with rows for it, and while time runs out.
+_ASKING_S: Final = 1.0
+_CLOSING_S: Final = 0.02
 
 
 class Queued:
@@ -61,12 +74,18 @@ class Queued:
         self._changed = account.condition()
         self._queue: deque[Batch | Trailer] = deque()
         self._queued_rows = self._queued_bytes = self._trailers = 0
-        self._dropped: set[tuple[str | None, int | None]] = set()
+        self._in_hand: Batch | Trailer | None = None
+        self._moved_at = clock()
+        # Hosts with rows dropped since their last trailer: before they came into the queue, and behind it.
+        self._dropped: set[str] = set()
+        self._lost: set[str] = set()
         self._deadline = math.inf
         self._flush_until: float | None = None
+        self._flushing = False
         self._closed = self._ended = self._given_up = False
         self._faults: deque[float] = deque()
-        self._fault: XtcpError | None = None
+        self._error: XtcpError | None = None
+        self.faults = 0
         self._inner = account.behind()
         self._sink: Sink | None = make(self._inner)
         account.ask(lambda: self._queued_rows + self._inner.held)
@@ -75,13 +94,15 @@ class Queued:
 
     @property
     def error(self) -> XtcpError | None:
-        """The first thing that went wrong, or its fault."""
-        return self._fault or (self._sink.error if self._sink is not None else None)
+        """The first thing that went wrong, in any of the sinks that were made, or the fault of one."""
+        sink = self._sink
+        return self._error or (None if sink is None else sink.error)
 
     @property
     def gone(self) -> bool:
         """Whether the sink behind will take nothing any more."""
-        return self._given_up or (self._sink is not None and self._sink.gone)
+        sink = self._sink
+        return self._given_up or (sink is not None and sink.gone)
 
     @property
     def ready(self) -> bool:
@@ -101,48 +122,52 @@ class Queued:
         """Appends the batch, or drops it."""
         size = batch.nbytes
         with self._changed:
-            while self._wait and not self._takes(size) and not (self._closed or self.gone):
-                self._changed.wait(1.0)
+            self._await(lambda: self._takes(size))
             self._account.offer(batch.rows)
             if self._closed or self.gone:
                 self._account.drop(batch.rows, FAULT if self._given_up else CLOSED)
             elif not self._takes(size):
                 self._account.drop(batch.rows, QUEUE)
-                self._dropped.add((batch.context.hostname, batch.context.poll_id))
+                self._dropped.add(batch.context.hostname or "")
             else:
-                self._queue.append(batch)
+                self._append(batch)
                 self._queued_rows += batch.rows
                 self._queued_bytes += size
-                self._changed.notify_all()
 
     def end_poll(self, trailer: Trailer) -> None:
         """Behind the poll's batches; where some of them were dropped, it says so."""
         with self._changed:
-            key = (trailer.hostname, trailer.poll_id)
-            if key in self._dropped:
-                self._dropped.discard(key)
+            self._await(lambda: self._trailers < MOST_TRAILERS)
+            if trailer.hostname in self._dropped:
+                self._dropped.discard(trailer.hostname)
                 trailer = trailer.flagged("dropped")
             if self._closed or self.gone:
                 return
             if self._trailers >= MOST_TRAILERS:
                 self._queue.remove(next(item for item in self._queue if not isinstance(item, Batch)))
                 self._trailers -= 1
-            self._queue.append(trailer)
+            self._append(trailer)
             self._trailers += 1
+
+    def begin_flush(self, timeout_s: float = PATIENCE_S) -> None:
+        """Has the sink flush when the queue is empty, without waiting for it; `flush` does that."""
+        with self._changed:
+            self._flush_until = self._clock() + timeout_s
             self._changed.notify_all()
 
     def flush(self, timeout_s: float = PATIENCE_S) -> None:
-        """Waits until nothing is in flight."""
+        """Waits until nothing is in flight, and the last trailer has been taken."""
+        self.begin_flush(timeout_s)
         end = self._clock() + timeout_s
         with self._changed:
-            self._flush_until = end
-            self._changed.notify_all()
-            while self._thread.is_alive() and (self._queue or self._queued_rows or self._inner.held):
-                left = end - self._clock()
-                if left <= 0:
-                    break
+            while self._thread.is_alive() and not self._settled and (left := end - self._clock()) > 0:
                 self._changed.wait(min(left, 0.05))
             self._flush_until = None
+
+    @property
+    def _settled(self) -> bool:
+        waiting = self._queue or self._in_hand is not None or self._flush_until is not None
+        return not (waiting or self._flushing or self._inner.held)
 
     def begin_close(self, timeout_s: float = PATIENCE_S) -> None:
         """Takes no more and lets the thread come to its end, without waiting for it; `close` does that."""
@@ -158,12 +183,29 @@ class Queued:
         self._thread.join(max(0.0, self._deadline - self._clock()) + GRACE_S)
         with self._changed:
             self._inner.abandon(CLOSED)
-            self._account.drop(self._queued_rows, CLOSED)
-            self._queue.clear()
-            self._queued_rows = self._queued_bytes = 0
+            self._clear(CLOSED)
 
     def _takes(self, size: int) -> bool:
         return not self._queued_bytes or self._queued_bytes + size <= self._limit
+
+    def _await(self, room: Callable[[], bool]) -> None:
+        """With `wait`: until there is room, or none will be, or the sink has stood still for too long."""
+        while self._wait and not (room() or self._closed or self.gone):
+            left = self._moved_at + STANDSTILL_S - self._clock()
+            if left <= 0:
+                return
+            self._changed.wait(min(left, 1.0))
+
+    def _append(self, item: Batch | Trailer) -> None:
+        if not self._queue and self._in_hand is None:
+            self._moved_at = self._clock()
+        self._queue.append(item)
+        self._changed.notify_all()
+
+    def _clear(self, reason: str) -> None:
+        self._account.drop(self._queued_rows, reason)
+        self._queue.clear()
+        self._queued_rows = self._queued_bytes = self._trailers = 0
 
     # --- the thread ---
 
@@ -171,7 +213,7 @@ class Queued:
         while not self._ended:
             try:
                 self._work()
-            except Exception as error:  # noqa: BLE001 - a fault of one sink is nobody else's
+            except BaseException as error:  # noqa: BLE001 - a fault of one sink is nobody else's
                 self._recover(error)
 
     def _work(self) -> None:
@@ -179,66 +221,86 @@ class Queued:
         sink = self._sink
         if sink is None:
             sink = self._sink = self._make(self._inner)
-        pause = sink.tick()
-        if self._flush_until is not None:
-            sink.flush(max(0.0, self._flush_until - self._clock()))
-        item = self._next(sink, pause)
+        item = self._next(sink, sink.tick())
         if isinstance(item, Batch):
             sink.accept(item)
         elif item is not None:
             sink.end_poll(item)
-        elif self._closed and (not self._queue or self._clock() >= self._deadline or sink.gone):
+        elif self._flushing:
+            sink.flush(max(0.0, (self._flush_until or 0.0) - self._clock()))
+        elif self._closed and (not self._queue or self._clock() >= self._deadline):
             sink.close(max(0.0, self._deadline - self._clock()))
             self._ended = True
+        with self._changed:
+            if item is not None:
+                self._moved_at = self._clock()
+            if self._flushing:
+                self._flush_until = None
+            self._in_hand, self._flushing = None, False
+            self._changed.notify_all()
 
     def _next(self, sink: Sink, pause: float) -> Batch | Trailer | None:
         """The next item, its rows moving now; None where there is none, or the sink is not ready, or time is up."""
         with self._changed:
-            ready = bool(self._queue) and (sink.ready or sink.gone)
-            if not ready and not self._closed and self._flush_until is None:
-                self._changed.wait(min(pause, 1.0) if self._queue else min(pause, 60.0))
-            elif not ready and self._clock() < self._deadline and self._queue:
-                self._changed.wait(min(pause, 0.02))
-            if not self._queue or not (sink.ready or sink.gone) or self._clock() >= self._deadline:
+            if not self._may_take(sink) and not (self._flush_until is not None and not self._queue):
+                if not self._closed:
+                    longest = _ASKING_S if self._queue else _LONGEST_TURN_S
+                    self._changed.wait(min(max(pause, _LEAST_TURN_S), longest))
+                elif self._queue and self._clock() < self._deadline:
+                    self._changed.wait(min(max(pause, _LEAST_TURN_S), _CLOSING_S))
+            if not self._may_take(sink):
+                self._flushing = not self._queue and self._flush_until is not None
                 return None
-            item = self._queue.popleft()
+            item = self._in_hand = self._queue.popleft()
             if isinstance(item, Batch):
                 self._queued_rows -= item.rows
                 self._queued_bytes -= item.nbytes
                 self._inner.moving += item.rows
             else:
                 self._trailers -= 1
+                if item.hostname in self._lost:
+                    self._lost.discard(item.hostname)
+                    item = item.flagged("dropped")
+            self._moved_at = self._clock()
             self._changed.notify_all()
             return item
 
-    def _recover(self, error: Exception) -> None:
+    def _may_take(self, sink: Sink) -> bool:
+        """Whether there is something for the sink, and it takes it; one that is gone drops it by its own reason."""
+        return bool(self._queue) and self._clock() < self._deadline and (sink.ready or sink.gone)
+
+    def _recover(self, error: BaseException) -> None:
         """Drops what the sink held, closes it, and pauses; gives it up where it fails too often."""
         now = self._clock()
+        broken, self._sink = self._sink, None
         fault = XtcpError(f"{self._account.name} failed: {type(error).__name__}: {error}.", "This is a fault of xtcp.")
         fault.__cause__ = error
-        broken, self._sink = self._sink, None
+        self.faults += 1
         self._faults.append(now)
-        while self._faults[0] < now - 60:
+        while self._faults[0] < now - FAULTS_WITHIN_S:
             self._faults.popleft()
         with self._changed:
-            self._fault = fault
+            self._error = self._error or (broken.error if broken is not None else None) or fault
+            if isinstance(self._in_hand, Batch):
+                self._lost.add(self._in_hand.context.hostname or "")
+            self._in_hand, self._flushing = None, False
             self._inner.abandon(FAULT)
             self._inner = self._account.behind()
             self._given_up = len(self._faults) > MOST_FAULTS
             if self._given_up:
-                self._account.drop(self._queued_rows, FAULT)
-                self._queue.clear()
-                self._queued_rows = self._queued_bytes = 0
-                self._ended = True
+                self._clear(FAULT)
+            self._ended = self._given_up or (self._closed and (not self._queue or now >= self._deadline))
             self._changed.notify_all()
         if broken is not None:
             try:
                 broken.close(0)
             except Exception as worse:  # noqa: BLE001 - it has failed already
                 worse.__context__ = None
-        pause = min(FIRST_PAUSE_S * 2 ** len(self._faults), LONGEST_PAUSE_S)
+        self._pause(min(FIRST_PAUSE_S * 2 ** len(self._faults), LONGEST_PAUSE_S))
+
+    def _pause(self, seconds: float) -> None:
+        """Waits, whatever comes into the queue meanwhile; once it is closed, no longer than its deadline."""
+        end = self._clock() + seconds
         with self._changed:
-            if not self._closed and not self._ended:
-                self._changed.wait(pause)
-            elif self._closed:
-                self._ended = True
+            while not self._ended and (left := min(end, self._deadline) - self._clock()) > 0:
+                self._changed.wait(left)

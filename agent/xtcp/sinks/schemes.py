@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_BYTES: Final = 32 << 20
 COMMON: Final[Mapping[str, str]] = {
     "queue": "bytes that may wait for the sink (default 32M)",
-    "full": "drop or wait: what happens to rows that find no room in the queue",
+    "full": "drop or wait: what happens to rows that find no room in the queue; a minute at a standstill is waited for",
     "sample": "N: one connection in N, always the same ones (default 1: every row)",
 }
 
