@@ -80,7 +80,7 @@ class FanOut(AtOnce):
         in it.
         """
         found = {account.name: sink.faults for sink, account in self._sinks if isinstance(sink, Queued) and sink.faults}
-        return {name: 1 for name in self._faults} | found
+        return dict.fromkeys(self._faults, 1) | found
 
     def accept(self, batch: Batch) -> None:
         """Offers the rows to all."""
