@@ -70,13 +70,19 @@ class Destination:
         had.
         """
         make = self.maker()
-        if not (own_thread or SCHEMES[self.scheme].far):
-            return make(account)
-        from xtcp.sinks.queued import Queued
-
         passage = self.passage
-        waits = wait if passage.wait is None else passage.wait
-        return Queued(make, account, limit_bytes=passage.queue_bytes, wait=waits)
+        if not (own_thread or SCHEMES[self.scheme].far):
+            sink = make(account)
+        else:
+            from xtcp.sinks.queued import Queued
+
+            waits = wait if passage.wait is None else passage.wait
+            sink = Queued(make, account, limit_bytes=passage.queue_bytes, wait=waits)
+        if passage.sample in {None, 1}:
+            return sink
+        from xtcp.sinks.sampled import Sampled
+
+        return Sampled(sink, passage.sample)
 
     def maker(self) -> Maker:
         """What makes the sink alone. Raises `UsageError` for what cannot be, before anything is opened."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from xtcp.errors import XtcpError
 from xtcp.ledger import FAULT, Account, Ledger
 from xtcp.sinks.queued import Queued
+from xtcp.sinks.sampled import queue_of
 from xtcp.sinks.sink import PATIENCE_S, AtOnce, Sink
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class FanOut(AtOnce):
         self.ledger = Ledger()
         self._sinks: list[tuple[Sink, Account]] = []
         self._faults: dict[str, XtcpError] = {}
+        self._left: dict[str, Account] = {}
 
     @classmethod
     def of(cls, destinations: Iterable[Destination], *, own_threads: bool = False, wait: bool = True) -> Self:
@@ -45,10 +47,23 @@ class FanOut(AtOnce):
             raise
         return fan
 
-    def add(self, name: str, make: Callable[[Account], Sink]) -> None:
-        """One more sink, made with its account."""
-        account = self.ledger.open(name)
-        self._sinks.append((make(account), account))
+    def add(self, name: str, make: Callable[[Account], Sink]) -> str:
+        """One more sink, made with its account, that of a removed one of this name where there is one; its name."""
+        account = self._left.pop(name, None) or self.ledger.open(name)
+        try:
+            self._sinks.append((make(account), account))
+        except BaseException:
+            self._left[account.name] = account
+            raise
+        return account.name
+
+    def remove(self, name: str, timeout_s: float = PATIENCE_S) -> None:
+        """Closes the sink of the account `name`; the account stays in the ledger."""
+        sink, account = next(pair for pair in self._sinks if pair[1].name == name)
+        self._tell(lambda other: other.close(timeout_s) if other is sink else None)
+        self._sinks.remove((sink, account))
+        if self._faults.pop(name, None) is None:
+            self._left[name] = account
 
     def __enter__(self) -> Self:
         return self
@@ -73,13 +88,18 @@ class FanOut(AtOnce):
 
     def queued_bytes(self) -> dict[str, int]:
         """What waits in the queues, by the account's name; sinks without a queue are not in it."""
-        return {account.name: sink.queued_bytes for sink, account in self._sinks if isinstance(sink, Queued)}
+        return {name: queue.queued_bytes for name, queue in self.queues().items()}
+
+    def queues(self) -> dict[str, Queued]:
+        """The queues, by the account's name; sinks without one are not in it."""
+        pairs = ((account.name, queue_of(sink)) for sink, account in self._sinks)
+        return {name: queue for name, queue in pairs if queue is not None}
 
     def faults(self) -> dict[str, int]:
         """How often each sink failed by a fault of this program, by the account's name; those that never did are not
         in it.
         """
-        found = {account.name: sink.faults for sink, account in self._sinks if isinstance(sink, Queued) and sink.faults}
+        found = {name: queue.faults for name, queue in self.queues().items() if queue.faults}
         return dict.fromkeys(self._faults, 1) | found
 
     def accept(self, batch: Batch) -> None:
@@ -95,6 +115,11 @@ class FanOut(AtOnce):
                 self._give_up(sink, account, error)
                 account.refuse(before + batch.rows - account.offered, FAULT)
 
+    def refuse(self, rows: int, reason: str) -> None:
+        """Counts `rows` that none of the sinks is given."""
+        for _, account in self._sinks:
+            account.refuse(rows, reason)
+
     def end_poll(self, trailer: Trailer) -> None:
         """Tells all."""
         self._tell(lambda sink: sink.end_poll(trailer))
@@ -102,13 +127,15 @@ class FanOut(AtOnce):
     def flush(self, timeout_s: float = PATIENCE_S) -> None:
         """All together have `timeout_s`, those with a thread of their own at the same time."""
         end = time.monotonic() + timeout_s
-        self._tell(lambda sink: sink.begin_flush(timeout_s) if isinstance(sink, Queued) else None)
+        for queue in self.queues().values():
+            queue.begin_flush(timeout_s)
         self._tell(lambda sink: sink.flush(max(0.0, end - time.monotonic())))
 
     def close(self, timeout_s: float = PATIENCE_S) -> None:
         """All together have `timeout_s`, those with a thread of their own at the same time."""
         end = time.monotonic() + timeout_s
-        self._tell(lambda sink: sink.begin_close(timeout_s) if isinstance(sink, Queued) else None)
+        for queue in self.queues().values():
+            queue.begin_close(timeout_s)
         self._tell(lambda sink: sink.close(max(0.0, end - time.monotonic())))
 
     def _tell(self, what: Callable[[Sink], None]) -> None:

@@ -110,6 +110,17 @@ class Queued:
         return True
 
     @property
+    def up(self) -> bool:
+        """Whether the far side takes rows now, as far as the sink behind knows."""
+        sink = self._sink
+        return not self._given_up and sink is not None and sink.ready and not sink.gone
+
+    @property
+    def limit_bytes(self) -> int:
+        """What the queue may hold."""
+        return self._limit
+
+    @property
     def queued_bytes(self) -> int:
         """What the queue holds."""
         return self._queued_bytes
