@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 _SIZE: Final = re.compile(r"([0-9]{1,15})([KMGT]?)", re.IGNORECASE)
 _SHIFTS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
-_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)")
-_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|[smhd])?")
+_SECONDS: Final = {None: 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def size(text: str) -> int:
@@ -25,7 +26,7 @@ def duration(text: str) -> float:
     found = _DURATION.fullmatch(text)
     value = float(found[1]) * _SECONDS[found[2]] if found else 0.0
     if not value:
-        raise ValueError(f"{text!r} is no time; write 90, 1.5s, 10m, 2h or 1d")
+        raise ValueError(f"{text!r} is no time; write 90, 1.5s, 50ms, 10m, 2h or 1d")
     return value
 
 
@@ -34,3 +35,14 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise ValueError(f"{text!r} is no number from 1")
     return int(text)
+
+
+def within(least: int, most: int) -> Callable[[str], int]:
+    """What parses a number from `least` to `most`."""
+
+    def parsed(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
+            raise ValueError(f"{text!r} is no number from {least} to {most}")
+        return int(text)
+
+    return parsed

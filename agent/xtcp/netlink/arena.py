@@ -18,31 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtcp.chunk import SLACK
+from xtcp.netlink.mmsghdr import IoVec, MMsgHdr, MsgHdr
 
 SLOT: Final = 32 << 10
 ARENA: Final = 2 << 20
 _NAME_LEN: Final = 12  # struct sockaddr_nl: u16 nl_family, u16 nl_pad, u32 nl_pid, u32 nl_groups
 _MSG_WAITFORONE: Final = 0x10000
-
-
-class _IoVec(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("len", ctypes.c_size_t))
-
-
-class _MsgHdr(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("namelen", ctypes.c_uint),
-        ("iov", ctypes.POINTER(_IoVec)),
-        ("iovlen", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("controllen", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-    )
-
-
-class _MMsgHdr(ctypes.Structure):
-    _fields_ = (("hdr", _MsgHdr), ("len", ctypes.c_uint))
 
 
 def _find_recvmmsg() -> Callable[..., int] | None:
@@ -79,8 +60,8 @@ class Arena:
         self._names = np.zeros((self.slots, _NAME_LEN), np.uint8)
         self._starts = np.arange(self.slots, dtype=np.int64) * slot
         self._view = memoryview(self.data.data)
-        iovecs = (_IoVec * self.slots)()
-        self._headers: Any = (_MMsgHdr * self.slots)()
+        iovecs = (IoVec * self.slots)()
+        self._headers: Any = (MMsgHdr * self.slots)()
         for number in range(self.slots):
             iovecs[number].base = self.data.ctypes.data + number * slot
             iovecs[number].len = slot
@@ -94,8 +75,8 @@ class Arena:
             np.dtype({
                 "names": ["namelen", "flags", "len"],
                 "formats": ["u4", "i4", "u4"],
-                "offsets": [_MsgHdr.namelen.offset, _MsgHdr.flags.offset, _MMsgHdr.len.offset],
-                "itemsize": ctypes.sizeof(_MMsgHdr),
+                "offsets": [MsgHdr.namelen.offset, MsgHdr.flags.offset, MMsgHdr.len.offset],
+                "itemsize": ctypes.sizeof(MMsgHdr),
             }),
         )  # fmt: skip
 

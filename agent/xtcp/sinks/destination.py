@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from xtcp import amounts
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Maker: TypeAlias = Callable[[Account], Sink]
 
+_T = TypeVar("_T")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+-]*")
 # A value up to the next option; `….file` names a file, which is no secret. And what stands before the @ of a URL.
 _SECRET: Final = re.compile(
@@ -161,6 +162,14 @@ def one_of(destination: Destination, option: str, choices: tuple[str, ...], othe
         every = f"All of them: {', '.join(choices)}"
         raise UsageError(f"{destination.name}: there is no {option} {value!r}.", meant(value, choices), every)
     return value
+
+
+def amount(destination: Destination, option: str, parse: Callable[[str], _T], otherwise: _T) -> _T:
+    """The value of `option` as `parse`, one of `xtcp.amounts`, reads it. Raises `UsageError` with its sentence."""
+    try:
+        return parse(destination.options[option]) if option in destination.options else otherwise
+    except ValueError as error:
+        raise UsageError(f"{destination.name}: {option}: {error}.", "", "") from error
 
 
 def no_address(destination: Destination) -> None:
