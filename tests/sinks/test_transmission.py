@@ -132,7 +132,7 @@ def test_fault_59_a_firewall(namespace: str) -> None:
     rules = "add table ip t; add chain ip t o { type filter hook output priority 0; }; add rule ip t o udp dport 9 drop"
     made = netns.run_in(namespace, [nft, rules])
     if made.returncode:
-        pytest.skip(f"this kernel has no nf_tables: {made.stderr.strip()}")
+        pytest.skip("this kernel has no nf_tables")
     assert netns.inside(namespace, _refused_inside, "127.0.0.1").lost == {"EPERM": 2000}
 
 
