@@ -20,6 +20,27 @@ from xtcp.ledger import CLOSED, Account
 from xtcp.poll.trailer import Trailer
 from xtcp.sinks.sink import PATIENCE_S, AtOnce
 
+TRAILER = Trailer(
+    hostname="",
+    boot_id="",
+    poll_id=7,
+    netns="4026531840",
+    release="6.18.0",
+    byte_order="little",
+    wall_start_ns=1_700_000_000_000_000_000,
+    wall_end_ns=1_700_000_000_250_000_000,
+    monotonic_start_ns=5_000_000_000,
+    monotonic_end_ns=5_250_000_000,
+    dumps=1,
+    messages=3,
+    rows=2,
+    duplicates=0,
+    quarantined=0,
+    damaged=0,
+    control=1,
+    forged=0,
+)
+
 
 def blank(rows: int) -> Batch:
     """A batch of rows without columns: `{}` in JSON."""

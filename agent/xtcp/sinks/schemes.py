@@ -63,6 +63,16 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
         {"format": _FORMAT},
         "xtcp.sinks.files:file",
     ),
+    "statsd": Scheme(
+        "statsd:[HOST:PORT]",
+        "xTCP's gauges of each poll, to 127.0.0.1:8125 where nothing else is said",
+        {
+            "prefix": "text before every name; {hostname} in it is the poll's",
+            "frequency": "the interval of polls; longer than 80 % of it is a long one (default 30s)",
+        },
+        "xtcp.sinks.statsd:prepare",
+        far=True,
+    ),
     "null": Scheme("null:", "nowhere: all is read, decoded and counted", {}, "xtcp.sinks.null:prepare"),
 }
 
