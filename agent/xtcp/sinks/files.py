@@ -34,10 +34,15 @@ def file(destination: Destination) -> Maker:
 
 
 def _writer(path: str, form: str) -> Maker:
+    made: list[Sink] = []
+
     def make(account: Account) -> Sink:
         from xtcp.encode import make_encoder
-        from xtcp.sinks.text_rows import TextRows
+        from xtcp.sinks.form import TextForm
+        from xtcp.sinks.whole_batches import WholeBatches
 
-        return TextRows(path, make_encoder(form), account)
+        # After a fault of this program the sink is made again: what it wrote before stays.
+        made.append(WholeBatches(path, TextForm(make_encoder(form)), account, again=bool(made)))
+        return made[-1]
 
     return make

@@ -6,7 +6,7 @@ counts every row in the `Account` it is made with (`xtcp.ledger`), and it is cal
 What a sink does *not* do: choose rows, remove duplicates, read a clock for the rows, or raise for what its far side
 does. A full disk or a broker that is gone is a drop with its reason, and `error` for people; only opening raises.
 
-**One that writes at once** (`text_rows`): `accept` holds the batch, writes it, and settles it before it returns.
+**One that writes at once** (`whole_batches`): `accept` holds the batch, writes it, and settles it before it returns.
 
     def accept(self, batch):
         with self._account:                       # one move: offered, and in our hand

@@ -18,15 +18,16 @@ from tests.sinks.standins import cookies, cookies_in
 from xtcp.encode import make_encoder
 from xtcp.errors import Temporary, XtcpError
 from xtcp.ledger import CLOSED, Account
-from xtcp.sinks.text_rows import TextRows
+from xtcp.sinks.form import TextForm
+from xtcp.sinks.whole_batches import WholeBatches
 
 THOUSAND = cookies(*range(1, 1001))
 
 
-def opened(path: Path, form: str = "json") -> tuple[TextRows, Account]:
+def opened(path: Path, form: str = "json") -> tuple[WholeBatches, Account]:
     """A sink that writes to `path`."""
     account = Account(str(path))
-    return TextRows(str(path), make_encoder(form), account), account
+    return WholeBatches(str(path), TextForm(make_encoder(form)), account), account
 
 
 def assert_settled(account: Account, accepted: int, dropped: dict[str, int]) -> None:
@@ -154,7 +155,7 @@ class Stuck:
 def test_a_batch_that_was_broken_off_is_taken_back(tmp_path: Path) -> None:
     """A second Ctrl-C in the midst of writing: the file ends with the last accepted row."""
     account = Account("file")
-    sink = TextRows(str(tmp_path / "rows"), Stuck(), account)
+    sink = WholeBatches(str(tmp_path / "rows"), TextForm(Stuck()), account)
     with pytest.raises(KeyboardInterrupt):
         sink.accept(cookies(1, 2))
     assert account.balance().in_flight == 2
@@ -176,7 +177,7 @@ def test_standard_output_of_python(capsys: pytest.CaptureFixture[str]) -> None:
     """What Python had buffered comes before, and it stays open."""
     print("before")
     account = Account("stdout")
-    sink = TextRows("-", make_encoder("json"), account)
+    sink = WholeBatches("-", TextForm(make_encoder("json")), account)
     sink.accept(cookies(1))
     sink.close()
     print("behind")

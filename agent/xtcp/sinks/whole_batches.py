@@ -1,4 +1,4 @@
-"""TextRows: rows as text to a file or to standard output; the destinations `file:` and `stdout:`.
+"""WholeBatches: rows to a file or to standard output; the destinations `file:` and `stdout:`.
 
 Accepted means handed to the operating system. A batch is one unit: where writing fails in its midst, a file is cut
 back to its end before the batch, and the batch is dropped with the errno's name. So a file holds whole rows, exactly
@@ -26,8 +26,8 @@ from xtcp.sinks.text_file import file_error
 
 if TYPE_CHECKING:
     from xtcp.batch import Batch
-    from xtcp.encode import Encoder
     from xtcp.poll.trailer import Trailer
+    from xtcp.sinks.form import Form, Piece
 
 
 class Raw(Protocol):
@@ -46,15 +46,16 @@ class Raw(Protocol):
         ...
 
 
-class TextRows(AtOnce):
-    """A `Sink` that writes what `encoder` makes to `path`, `-` for standard output.
+class WholeBatches(AtOnce):
+    """A `Sink` that writes what `form` makes to `path`, `-` for standard output.
 
-    Raises `XtcpError` where the file cannot be opened, or takes not even what stands before all rows.
+    A file is emptied first; `again`: it is one of ours, made before a fault of this program, and goes on. Raises
+    `XtcpError` where the file cannot be opened, or takes not even what stands before all rows.
     """
 
-    def __init__(self, path: str, encoder: Encoder, account: Account, *, option: str = "--dest") -> None:
+    def __init__(self, path: str, form: Form, account: Account, *, option: str = "--dest", again: bool = False) -> None:
         self._path = path
-        self._encoder = encoder
+        self._form = form
         self._account = account
         self._option = option
         self._in_hand = 0
@@ -64,12 +65,15 @@ class TextRows(AtOnce):
         account.ask(lambda: self._in_hand)
         self._size = 0
         try:
-            self._file = _opened(path)
+            self._file = _opened(path, again=again)
         except OSError as error:
             raise file_error(path, error, option) from error
         try:
             self._own = path != "-" and stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
-            self._size = self._write(encoder.begin())
+            if again and self._own:
+                self._size = os.lseek(self._file.fileno(), 0, os.SEEK_END)
+            if not again or (self._own and not self._size):
+                self._size = self._write(form.begin())
         except OSError as error:
             self.close()
             raise file_error(path, error, option) from error
@@ -89,8 +93,8 @@ class TextRows(AtOnce):
             self._in_hand += batch.rows
         size = 0
         try:
-            for text in self._encoder.encode(batch):
-                size += self._write(text)
+            for piece in self._form.rows(batch):
+                size += self._write(piece)
         except OSError as error:
             self._failed(error)
             return
@@ -100,7 +104,14 @@ class TextRows(AtOnce):
             self._in_hand = 0
 
     def end_poll(self, trailer: Trailer) -> None:
-        """Nothing: these formats carry rows only."""
+        """Writes the trailer where the form has one."""
+        data = self._form.trailer(trailer)
+        if not data or self._ended or self._closed:
+            return
+        try:
+            self._size += self._write(data)
+        except OSError as error:
+            self._failed(error)
 
     def flush(self, timeout_s: float = PATIENCE_S) -> None:
         """Nothing: no row is held between batches."""
@@ -114,7 +125,7 @@ class TextRows(AtOnce):
             if self._in_hand:
                 self._take_back(CLOSED)
             elif not self._ended:
-                self._size += self._write(self._encoder.end())
+                self._size += self._write(self._form.end())
         except OSError as error:
             self._keep(error)
         if self._path == "-":
@@ -124,17 +135,17 @@ class TextRows(AtOnce):
         except OSError as error:
             self._keep(error)
 
-    def _write(self, text: str) -> int:
-        """Hands all of `text` to the operating system; returns the bytes it was."""
-        data = text.encode()
+    def _write(self, data: Piece) -> int:
+        """Hands all of `data` to the operating system; returns the bytes it was."""
         left = memoryview(data)
+        size = len(left)
         while left:
             taken = self._file.write(left)
             if taken is None:  # someone made our standard output non-blocking
                 select.select([], [self._file], [])
             else:
                 left = left[taken:]
-        return len(data)
+        return size
 
     def _failed(self, error: OSError) -> None:
         reason = errno.errorcode.get(error.errno or 0, "EIO")
@@ -163,10 +174,10 @@ class TextRows(AtOnce):
             self.error = file_error(self._path, error, self._option)
 
 
-def _opened(path: str) -> Raw:
+def _opened(path: str, *, again: bool) -> Raw:
     """`path`, emptied, or standard output for `-`, below Python's buffer: what is written is written."""
     if path != "-":
-        return Path(path).open("wb", buffering=0)
+        return Path(path).open("r+b" if again and Path(path).is_file() else "wb", buffering=0)
     if sys.stdout is None:
         raise UsageError("standard output is closed.", "", "Write to a file, or to /dev/null.")
     sys.stdout.flush()
