@@ -1,0 +1,158 @@
+"""What stands in the messages of a topic: envelopes of records, or bare xtcp records, one a message.
+
+The key is the host's name, so that a host's rows stay in their order. An envelope that a topic finds too large is cut
+in two between its records; from then on envelopes are made no larger than its halves.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+
+from xtcp.sinks.kafka_target import BARE
+
+if TYPE_CHECKING:
+    from xtcp.batch import Batch
+    from xtcp.poll.trailer import Trailer
+
+OVERSIZE: Final = "oversize"
+
+# Brokers take 1 MiB by default, with what they put around a message.
+LIMIT_BYTES: Final = 900_000
+LEAST_LIMIT_BYTES: Final = 1_000
+
+Headers: TypeAlias = "list[tuple[str, str | bytes | None]] | None"
+
+
+class Message(NamedTuple):
+    """A message of `rows` rows; `again`: it is sent a second time. A row that fits no message has an empty `value`."""
+
+    value: bytes
+    rows: int
+    key: str | bytes | None = None
+    headers: Headers = None
+    again: bool = False
+
+
+class Messages(Protocol):
+    """Batches and trailers to messages."""
+
+    def of(self, batch: Batch) -> list[Message]:
+        """All rows of `batch`."""
+        ...
+
+    def end_poll(self, trailer: Trailer) -> list[Message]:
+        """The trailer, where it has a place."""
+        ...
+
+    def halves(self, message: Message) -> list[Message]:
+        """`message`, which is too large for its topic, as two smaller ones; none where it cannot be cut."""
+        ...
+
+
+class Enveloped:
+    """Envelopes of records of a layout (`xtcp.records`)."""
+
+    def __init__(self, layout: str) -> None:
+        from xtcp.records.envelopes import Envelopes
+
+        self._Env = Envelopes
+        self._layout = layout
+        self._limit = LIMIT_BYTES
+        self._begin()
+
+    def _begin(self) -> None:
+        """A stream of envelopes; its number stands in them too, and counts from 0."""
+        stream = secrets.randbits(64)
+        self._envelopes = self._Env(self._layout, limit_bytes=self._limit, stream=stream)
+        self._headers: Headers = [("xtcp-record", self._layout), ("xtcp-stream", f"{stream:016x}")]
+
+    def of(self, batch: Batch) -> list[Message]:
+        """An envelope a message."""
+        key = batch.context.hostname
+        return [Message(packet.data, packet.rows, key, self._headers) for packet in self._envelopes.cut(batch)]
+
+    def end_poll(self, trailer: Trailer) -> list[Message]:
+        """In an envelope of its own."""
+        packet = self._envelopes.end_poll(trailer)
+        return [Message(packet.data, 0, trailer.hostname, self._headers)] if packet is not None else []
+
+    def halves(self, message: Message) -> list[Message]:
+        """Cut between records. The second half has no header: it is no envelope of the stream that another counts."""
+        smaller = max(len(message.value) // 2, LEAST_LIMIT_BYTES)
+        if smaller < self._limit:
+            self._limit = smaller
+            self._begin()
+        fields = list(_fields(message.value))
+        records = [field for field in fields if field[:1] in _RECORDS]
+        if len(records) < 2:
+            return []
+        others = [field for field in fields if field[:1] not in _RECORDS]
+        cut = len(records) // 2
+        return [
+            message._replace(value=_joined([*records[:cut], *others]), rows=cut, again=True),
+            message._replace(value=_joined(records[cut:]), rows=len(records) - cut, again=True),
+        ]
+
+
+class Bare:
+    """xtcp records, each a message by itself, as xTCP's forwarder has them."""
+
+    def __init__(self) -> None:
+        from xtcp.records.encoder import RecordEncoder
+        from xtcp.records.layouts import LAYOUTS
+
+        self._encoder = RecordEncoder(LAYOUTS[BARE])
+
+    def of(self, batch: Batch) -> list[Message]:
+        """A record a message."""
+        encoded = self._encoder.encode(batch)
+        data, key = encoded.data.tobytes(), batch.context.hostname
+        places = zip(encoded.starts.tolist(), encoded.ends.tolist(), strict=True)
+        return [Message(data[start:end], 1, key) for start, end in places]
+
+    def end_poll(self, trailer: Trailer) -> list[Message]:  # noqa: ARG002 - a bare record has no place for it
+        """None."""
+        return []
+
+    def halves(self, message: Message) -> list[Message]:  # noqa: ARG002 - a row is not cut
+        """None."""
+        return []
+
+
+def messages(record: str) -> Messages:
+    """For one of `kafka_target.RECORDS`."""
+    return Bare() if record == BARE else Enveloped(record)
+
+
+# The first byte of a record's field in an envelope: number 1 in ours, 10 in xtcp2's, both of length and bytes.
+_RECORDS: Final = frozenset({b"\x0a", b"\x52"})
+
+
+def _fields(envelope: bytes) -> Iterator[bytes]:
+    """The fields of an envelope of our own making, all of the form tag, length, bytes."""
+    at = _varint(envelope, 0)[1]
+    while at < len(envelope):
+        length, begin = _varint(envelope, at + 1)
+        yield envelope[at : begin + length]
+        at = begin + length
+
+
+def _joined(fields: Iterable[bytes]) -> bytes:
+    body = b"".join(fields)
+    length, prefix = len(body), bytearray()
+    while length > 127:
+        prefix.append(length & 127 | 128)
+        length >>= 7
+    return bytes([*prefix, length]) + body
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number at `at`, and where it ends."""
+    value = shift = 0
+    while data[at] > 127:
+        value |= (data[at] & 127) << shift
+        shift += 7
+        at += 1
+    return value | data[at] << shift, at + 1
