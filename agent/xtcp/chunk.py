@@ -29,7 +29,8 @@ class Context:
 
     `order` is that of the captured host; `release` its `uname -r` (empty: unknown); `protocol` the one that was asked
     for; `timestamp_ns` the wall clock just before the request; `weight` how many sockets each row stands for (None: all
-    are there); `dump` counts dumps in a capture (None: live).
+    are there); `dump` counts dumps in a capture (None: live); `received_from` is the address that sent the rows to a
+    collector (None: they are this host's, or their source has no address).
     """
 
     order: Order = NATIVE
@@ -41,6 +42,7 @@ class Context:
     poll_id: int | None = None
     weight: int | None = None
     dump: int | None = None
+    received_from: str | None = None
     kernel: tuple[int, int] | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,7 @@ class Context:
             "poll_id": self.poll_id,
             "weight": self.weight,
             "dump": self.dump,
+            "received_from": self.received_from,
         }
         return {name: value for name, value in values.items() if value is not None}
 
