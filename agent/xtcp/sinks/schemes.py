@@ -51,6 +51,16 @@ class Scheme:
         return found  # type: ignore[no-any-return]
 
 
+_DATASET: Final[Mapping[str, str]] = {
+    "rotate": "age at which a file ends with a poll, and can be read (default 10m)",
+    "rotate-bytes": "size at which it does (default 128M)",
+    "keep-age": "how long files are kept (default: for ever)",
+    "keep-bytes": "how large all files may be together; the oldest go (default: no limit)",
+}
+_S3: Final[Mapping[str, str]] = {
+    "region": "of the bucket; keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or where AWS has them",
+    "endpoint": "http://HOST:PORT of a server that is not AWS",
+}
 _FORMAT: Final = "json or csv"
 
 SCHEMES: Final[Mapping[str, Scheme]] = {
@@ -71,6 +81,20 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
             "frequency": "the interval of polls; longer than 80 % of it is a long one (default 30s)",
         },
         "xtcp.sinks.statsd:prepare",
+        far=True,
+    ),
+    "parquet": Scheme(
+        "parquet:DIR|s3://BUCKET/PREFIX",
+        "Parquet files by host, date and hour, each of them whole",
+        {**_DATASET, **_S3, "compression-level": "of zstd (default 1)"},
+        "xtcp.sinks.dataset:parquet",
+        far=True,
+    ),
+    "lines": Scheme(
+        "lines:DIR|s3://BUCKET/PREFIX",
+        "JSON lines by host, date and hour, compressed with zstd, for want of Parquet",
+        {**_DATASET, **_S3, "compression-level": "of zstd, or gzip where that is missing (default 3)"},
+        "xtcp.sinks.dataset:lines",
         far=True,
     ),
     "null": Scheme("null:", "nowhere: all is read, decoded and counted", {}, "xtcp.sinks.null:prepare"),

@@ -1,0 +1,229 @@
+"""Batch to Arrow: every column of the schema, always, in its order; numbers without a copy.
+
+Numbers    as in the schema, u8 to u64; the arrays of the batch are used as they are
+texts      `string`, and `dictionary` where few values repeat (states by ss's name, `cong`, `hostname`)
+addresses  `string`: what people type into a query. As 16 bytes they would take less room in memory, but none in
+           Parquet, whose dictionary holds each address once, and no one could read or write one in SQL
+bytes      `string`, hexadecimal; lists (`md5sig`, `locals`, `peers`) as JSON. As in CSV
+absent     null; a column that no row has is null throughout
+
+So each value is the one that JSON has (`cells`), and rows stand in the kernel's order. A field's metadata says unit,
+since which kernel, meaning and source. Polls have a schema too, made of the trailer's fields.
+
+Importing this module raises `ConfigurationError` where pyarrow is not installed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from functools import cache
+from typing import Any, Final, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtcp.batch import Batch
+from xtcp.encode.cells import AF_INET, AF_INET6, STATE_NAMES, address_text, bytes_value, clean_text, is_address
+from xtcp.errors import ConfigurationError
+from xtcp.poll.trailer import Trailer
+from xtcp.schema.columns import COLUMNS, CONTEXT_NAMES
+from xtcp.schema.layout import column_dtype
+from xtcp.schema.model import ADDRESS, BLOB, STRING, TEXT, Column
+from xtcp.schema.names import STATES
+
+try:
+    import pyarrow as pa
+except ImportError as error:
+    raise ConfigurationError(
+        "Arrow and Parquet need pyarrow, which is not installed.",
+        "It is an extra, because not every machine has it.",
+        "Install it: pip install 'xtcp[arrow]'",
+    ) from error
+
+_WORDS: Final = pa.dictionary(pa.int32(), pa.string())
+_TYPES: Final = {ADDRESS: pa.string(), BLOB: pa.string(), STRING: _WORDS, TEXT: _WORDS}
+_POLL_TYPES: Final = {int: pa.int64(), str: pa.string(), tuple[str, ...]: pa.list_(pa.string())}
+_COUNTS: Final = pa.map_(pa.string(), pa.int64())
+
+# States that have a name: the dictionary of all batches but those with a state that no kernel has.
+_NAMED_STATES: Final = max(STATES) + 1
+# Texts that repeat are found one by one as long as they are few, by sorting then.
+_FEW: Final = 8
+
+# `::ffff:`, and four times an octet with its dot; the longest that inet_ntop writes (INET6_ADDRSTRLEN, 46) fits too.
+_MAPPED: Final = np.frombuffer(b"::ffff:", np.uint8)
+_WIDTH: Final = 46
+_OCTETS: Final = np.array([f"{n}.".encode() for n in range(256)], "S4").view(np.uint8).reshape(256, 4)
+_LAST_OCTETS: Final = np.array([f"{n}".encode() for n in range(256)], "S4").view(np.uint8).reshape(256, 4)
+
+
+def arrow_type(column: Column) -> Any:
+    """The Arrow type of a column."""
+    if column.name == "idiag_state":
+        return _WORDS
+    return _TYPES.get(column.kind) or pa.from_numpy_dtype(column_dtype(column.name))
+
+
+@cache
+def schema() -> Any:
+    """The `pyarrow.Schema` of sockets, with metadata."""
+    return pa.schema([pa.field(c.name, arrow_type(c), metadata=_metadata(c)) for c in COLUMNS])
+
+
+@cache
+def plain_schema() -> Any:
+    """The same without metadata, which in a small Parquet file would take more room than the rows."""
+    return pa.schema([field.remove_metadata() for field in schema()])
+
+
+@cache
+def poll_schema() -> Any:
+    """The schema of polls: the fields of `Trailer`; counts by name are a map."""
+    hints = get_type_hints(Trailer)
+    return pa.schema([pa.field(f.name, _POLL_TYPES.get(hints[f.name], _COUNTS)) for f in fields(Trailer)])
+
+
+def _metadata(column: Column) -> dict[str, str]:
+    known = {"unit": column.unit, "since": column.since, "meaning": column.meaning, "source": column.source}
+    return {name: text for name, text in known.items() if text}
+
+
+def record_batch(batch: Batch, like: Any = None) -> Any:
+    """A `pyarrow.RecordBatch` of all rows, of `schema()` or of one `like` it. It shares the batch's memory."""
+    batch = batch.in_order()
+    constants = batch.context.constants()
+    bitmaps = _Bitmaps(batch)
+    arrays = []
+    for column in COLUMNS:
+        if column.name in constants:
+            arrays.append(_constant(column, constants[column.name], batch.rows))
+        elif column.name not in batch.columns or column.name in CONTEXT_NAMES:
+            arrays.append(pa.nulls(batch.rows, arrow_type(column)))
+        else:
+            arrays.append(_array(column, batch, bitmaps))
+    return pa.RecordBatch.from_arrays(arrays, schema=like or schema())
+
+
+def poll_table(trailers: Sequence[Trailer]) -> Any:
+    """A `pyarrow.Table` of a row a trailer."""
+    rows = [{**trailer.as_dict(), **_cleaned(trailer)} for trailer in trailers]
+    return pa.Table.from_pylist(rows, schema=poll_schema())
+
+
+def _cleaned(trailer: Trailer) -> dict[str, object]:
+    """The texts of a trailer as every encoding can write them, its counts as pairs."""
+    values = {f.name: getattr(trailer, f.name) for f in fields(trailer)}
+    texts = {name: clean_text(value) for name, value in values.items() if isinstance(value, str)}
+    return texts | {name: list(value.items()) for name, value in values.items() if isinstance(value, Mapping)}
+
+
+class _Bitmaps:
+    """Arrow's validity bitmaps of a batch; columns that come and go together share one."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._valid = batch.valid
+        self._made: dict[int, tuple[Any, int]] = {}
+
+    def of(self, name: str) -> tuple[Any, int]:
+        """The buffer, None where all rows have the column, and how many have not."""
+        mask = self._valid.get(name)
+        if mask is None:
+            return None, 0
+        if id(mask) not in self._made:
+            packed = np.packbits(mask, bitorder="little")
+            self._made[id(mask)] = pa.py_buffer(packed), len(mask) - int(np.count_nonzero(mask))
+        return self._made[id(mask)]
+
+
+def _constant(column: Column, value: int | str, rows: int) -> Any:
+    """An array of the same value in all rows."""
+    if isinstance(value, str):
+        return _dictionary(np.zeros(rows, np.int32), [clean_text(value)], (None, 0))
+    return pa.repeat(pa.scalar(value, arrow_type(column)), rows)
+
+
+def _array(column: Column, batch: Batch, bitmaps: _Bitmaps) -> Any:
+    values: NDArray[Any] = batch.columns[column.name]
+    valid = bitmaps.of(column.name)
+    if column.name == "idiag_state":
+        named = not batch.rows or int(values.max()) < _NAMED_STATES
+        return _dictionary(values.astype(np.int32), STATE_NAMES[: _NAMED_STATES if named else None], valid)
+    if is_address(column.name):
+        family = batch.columns.get("idiag_family", np.zeros(batch.rows, np.uint8))
+        return _strings(address_cells(family, values), valid)
+    mask = batch.valid.get(column.name)
+    if column.kind is TEXT:
+        codes, words = _words(values, mask)
+        return _dictionary(codes, [clean_text(word) for word in words], valid)
+    if column.kind is BLOB:
+        return _blobs(column.name, values, mask, batch)
+    return pa.Array.from_buffers(arrow_type(column), batch.rows, [valid[0], pa.py_buffer(values)], valid[1])
+
+
+def _dictionary(codes: NDArray[np.int32], words: Sequence[str], valid: tuple[Any, int]) -> Any:
+    indices = pa.Array.from_buffers(pa.int32(), len(codes), [valid[0], pa.py_buffer(codes)], valid[1])
+    return pa.DictionaryArray.from_arrays(indices, pa.array(words, pa.string()), safe=False)
+
+
+def _words(values: NDArray[Any], mask: NDArray[np.bool_] | None) -> tuple[NDArray[np.int32], list[bytes]]:
+    """The number of each row's text, (rows,), and the texts; 0 where `mask` says that there is none."""
+    codes = np.zeros(len(values), np.int32)
+    words: list[bytes] = []
+    left = np.arange(len(values)) if mask is None else np.flatnonzero(mask)
+    while len(left) and len(words) < _FEW:
+        same = values[left] == values[left[0]]
+        codes[left[same]] = len(words)
+        words.append(bytes(values[left[0]]))
+        left = left[~same]
+    if len(left):
+        found, numbers = np.unique(values[left], return_inverse=True)
+        codes[left] = numbers + len(words)
+        words += map(bytes, found.tolist())
+    return codes, words
+
+
+def _blobs(name: str, values: NDArray[Any], mask: NDArray[np.bool_] | None, batch: Batch) -> Any:
+    texts: list[str | None] = [None] * batch.rows
+    for row in range(batch.rows) if mask is None else np.flatnonzero(mask).tolist():
+        value = bytes_value(name, values[row], batch.context.order)
+        texts[row] = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return pa.array(texts, pa.string())
+
+
+def address_cells(family: NDArray[Any], addresses: NDArray[Any]) -> NDArray[np.uint8]:
+    """The text of each address in a row of its own, (rows, width) ASCII: the bytes that are not 0, in their order.
+
+    `family` (rows,), `addresses` (rows, 16). IPv4 and v4-mapped ones by tables, the others one by one.
+    """
+    words = np.ascontiguousarray(addresses).view(np.uint32)
+    inet = family == AF_INET
+    mapped = (family == AF_INET6) & (words[:, 0] == 0) & (words[:, 1] == 0)
+    mapped &= words[:, 2] == int.from_bytes(b"\0\0\xff\xff", sys.byteorder)
+    others = np.flatnonzero(~(inet | mapped))
+    width = _WIDTH if len(others) else len(_MAPPED) + 16 if mapped.any() else 16
+    cells = np.zeros((len(family), width), np.uint8)
+    at = 0
+    octets = addresses[:, :4]
+    if width > 16:
+        at = len(_MAPPED)
+        cells[mapped, :at] = _MAPPED
+        octets = np.where(mapped[:, None], addresses[:, 12:], octets)
+    for n in range(4):
+        cells[:, at + 4 * n : at + 4 * n + 4] = (_OCTETS if n < 3 else _LAST_OCTETS)[octets[:, n]]
+    if len(others):
+        raw = addresses[others].tobytes()
+        texts = map(address_text, family[others].tolist(), [raw[i : i + 16] for i in range(0, len(raw), 16)])
+        cells[others] = np.array([text.encode() for text in texts], f"S{_WIDTH}").view(np.uint8).reshape(-1, _WIDTH)
+    return cells
+
+
+def _strings(cells: NDArray[np.uint8], valid: tuple[Any, int]) -> Any:
+    """A string a row of `cells`: its bytes that are not 0."""
+    there = cells != 0
+    offsets = np.zeros(len(cells) + 1, np.int32)
+    np.cumsum(np.count_nonzero(there, axis=1), out=offsets[1:])
+    buffers = [valid[0], pa.py_buffer(offsets), pa.py_buffer(cells[there])]
+    return pa.Array.from_buffers(pa.string(), len(cells), buffers, valid[1])
