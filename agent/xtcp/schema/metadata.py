@@ -13,7 +13,9 @@ CONTEXT_COLUMNS: Final = (
     Column("poll_id", U64, "", "", "number of the poll, the same in all its rows and in its trailer", "xtcp"),
     Column("weight", U32, "", "", "sockets that this one stands for, where only some are sent: 1 in so many", "xtcp"),
     Column("dump", U32, "", "", "number of the dump in a capture, from 1", "xtcp"),
-    Column("received_from", STRING, "", "", "address that sent the row to a collector, beside the name it claims", "xtcp"),
+    Column(
+        "received_from", STRING, "", "", "address that sent the row to a collector, beside the name it claims", "xtcp"
+    ),
 )
 
 NOTE_COLUMNS: Final = (
