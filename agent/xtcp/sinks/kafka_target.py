@@ -63,13 +63,17 @@ class Target:
     options: Mapping[str, str]
 
     def config(self) -> dict[str, str]:
-        """What librdkafka is told, passwords read from their files. Raises `XtcpError` for a file that cannot be."""
+        """What librdkafka's producer is told. Raises as `told` does."""
         kind = BARE_DEFAULTS if self.record == BARE else ENVELOPE_DEFAULTS
-        config = {"bootstrap.servers": self.brokers, **DEFAULTS, **kind}
+        return {**DEFAULTS, **kind, **self.told()}
+
+    def told(self) -> dict[str, str]:
+        """The brokers and the options, passwords read from their files. Raises `XtcpError` for one that cannot be."""
+        told = {"bootstrap.servers": self.brokers}
         for name, value in self.options.items():
             found = _IN_FILE.fullmatch(name)
-            config[found[1] if found else name] = self._secret(name, value) if found else value
-        return config
+            told[found[1] if found else name] = self._secret(name, value) if found else value
+        return told
 
     def _secret(self, name: str, path: str) -> str:
         option = f"{name} of {self.name}"
