@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Maker: TypeAlias = Callable[[Account], Sink]
 
 _T = TypeVar("_T")
+_O = TypeVar("_O")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+-]*")
 # A value up to the next option; `….file` names a file, which is no secret. And what stands before the @ of a URL.
 _SECRET: Final = re.compile(
@@ -164,7 +165,7 @@ def one_of(destination: Destination, option: str, choices: tuple[str, ...], othe
     return value
 
 
-def amount(destination: Destination, option: str, parse: Callable[[str], _T], otherwise: _T) -> _T:
+def amount(destination: Destination, option: str, parse: Callable[[str], _T], otherwise: _O) -> _T | _O:
     """The value of `option` as `parse`, one of `xtcp.amounts`, reads it. Raises `UsageError` with its sentence."""
     try:
         return parse(destination.options[option]) if option in destination.options else otherwise

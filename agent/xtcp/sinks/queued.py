@@ -139,7 +139,8 @@ class Queued:
                 self._account.drop(batch.rows, FAULT if self._given_up else CLOSED)
             elif not self._takes(size):
                 self._account.drop(batch.rows, QUEUE)
-                self._dropped.add(batch.context.hostname or "")
+                if batch.rows:
+                    self._dropped.add(batch.context.hostname or "")
             else:
                 self._append(batch)
                 self._queued_rows += batch.rows
@@ -292,7 +293,7 @@ class Queued:
             self._faults.popleft()
         with self._changed:
             self._error = self._error or (broken.error if broken is not None else None) or fault
-            if isinstance(self._in_hand, Batch):
+            if isinstance(self._in_hand, Batch) and self._in_hand.rows:
                 self._lost.add(self._in_hand.context.hostname or "")
             self._in_hand, self._flushing = None, False
             self._inner.abandon(FAULT)
