@@ -39,7 +39,7 @@ _UNKNOWN: Final = "UNKNOWN"
 
 # Flags of a trailer after which rows may be missing; with the first of them all came, if in two turns.
 _SEVERAL_TURNS: Final = "interrupted"
-_INCOMPLETE: Final = frozenset(
+INCOMPLETE: Final = frozenset(
     {"truncated", "overrun", "error", "deadline", "limit", "incomplete", "filtered", "shed", "shutdown"}
 )
 
@@ -118,7 +118,7 @@ class Health:
         untracked = self._connections.untracked
         self._connections.end_poll()
         self._classifier.end_poll()
-        whole = not _INCOMPLETE & set(trailer.flags)
+        whole = not INCOMPLETE & set(trailer.flags)
         if whole:
             self._snapshot = HealthSnapshot(self._sockets(), {name: float(n) for name, n in self._sums.items()})
         self._snapshot = HealthSnapshot(

@@ -71,6 +71,15 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class WebState:
+    """What the web server counted: answers by status, connections closed without one by reason; open connections."""
+
+    connections: int = 0
+    answers: Mapping[int, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class AgentState:
     """The agent at a moment.
 
