@@ -93,7 +93,7 @@ def _variables(environ: Mapping[str, str], reading: _Reading) -> dict[str, toml.
             if not problems:
                 found[files[name].name] = toml.Given(texts, f"{name} ({value})")
         elif name not in known:
-            near = meant(name, (*known, *files, CONFIG))
+            near = meant(name[5:].lower(), [other[5:].lower() for other in (*known, *files, CONFIG)])
             if near:
                 reading.notes.append(f"the environment has {name}, which is no setting. {near}")
         elif environ.get(f"{name}_FILE") and known[name].secret:

@@ -47,8 +47,9 @@ def read(path: str) -> tuple[dict[str, Given], list[Problem]]:
         document = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         found = _AT.fullmatch(str(error))
-        what, line = (found[1], found[2]) if found else (str(error), None)
-        return {}, [Problem(f"{path}:{line}" if line else path, f"this is no TOML: {what}")]
+        what = found[1] if found else str(error)
+        line = (found and found[2]) or content.rstrip().count("\n") + 1
+        return {}, [Problem(f"{path}:{line}", f"this is no TOML: {what}")]
     lines = _lines(content)
     given: dict[str, Given] = {}
     for key, value in document.items():
@@ -58,7 +59,8 @@ def read(path: str) -> tuple[dict[str, Given], list[Problem]]:
             problems.append(Problem(where, _unknown(key)))
             continue
         if setting.shape is Shape.TABLE:
-            texts, wrong = _table(setting, value, where, {at[1]: line for at, line in lines.items() if at[0] == key})
+            inside = {at[-1]: line for at, line in lines.items() if at[:-1] == (key,)}
+            texts, wrong = _table(setting, value, where, inside)
         else:
             texts, wrong = _texts(setting, value, where)
         problems += wrong

@@ -96,7 +96,7 @@ def parse(text: str) -> Destination:
     name, colon, rest = text.partition(":")
     scheme = SCHEMES.get(name)
     if scheme is None:
-        raise _unknown(text, name if colon else "")
+        raise _unknown(shown(text), name if colon else "")
     address, mark, behind = rest.rpartition("?")
     if not mark:
         address, behind = rest, ""
