@@ -1,0 +1,14 @@
+"""Rows as protobuf records, and back: the xtcp record, our flat record, xtcp2's of two epochs.
+
+model             what a layout is: columns to fields
+layouts           the layouts by name
+flat_record       ours, made from the schema and its tags
+xtcp_record       Edgio's xtcp, proto2
+xtcp2_record      xtcp2's flat record, epochs 1 and 2
+varints           numbers to varints, whole columns at a time
+encoder           a batch to records
+envelopes         records to envelopes of a bounded size, numbered
+descriptor        google.protobuf's descriptors of a layout, made at run time
+reader_walk       records to an index of their fields, in lockstep
+signature         datagrams signed with a shared key
+"""
