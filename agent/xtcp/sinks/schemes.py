@@ -97,6 +97,23 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
         "xtcp.sinks.dataset:lines",
         far=True,
     ),
+    "clickhouse": Scheme(
+        "clickhouse:http[s]://HOST[:PORT]/DATABASE.TABLE",
+        "a ClickHouse table, whose DDL `xtcp schema clickhouse` prints; each insert once",
+        {
+            "user": "who inserts",
+            "password": "better in a file:",
+            "password.file": "a file whose first line is the password",
+            "ca.file": "certificates to believe, where not the system's",
+            "polls": "a table for the polls' trailers",
+            "compression": "of what is sent: none, gzip or zstd (default none)",
+            "timeout": "of one insert (default 10s)",
+            "keep-trying": "how long an insert is asked for again before its rows are dropped (default 5m)",
+        },
+        "xtcp.sinks.clickhouse_target:prepare",
+        far=True,
+        passed_on=r"[a-z][a-z0-9]*(_[a-z0-9]+)+",  # ClickHouse's settings
+    ),
     "null": Scheme("null:", "nowhere: all is read, decoded and counted", {}, "xtcp.sinks.null:prepare"),
 }
 

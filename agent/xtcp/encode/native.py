@@ -1,0 +1,94 @@
+"""Batches to a block of ClickHouse's Native format: names, types, then each column's values one behind the other.
+
+A column of a batch is what the format wants, so encoding is copying. Absent values are the batch's 0 or empty; the
+columns `attributes` and `tcp_info_len` tell them. Everything is little-endian, on every host.
+Source: https://clickhouse.com/docs/interfaces/formats/Native, ClickHouse's src/Formats/NativeWriter.cpp (revision 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtcp.schema.columns import COLUMNS
+from xtcp.schema.layout import column_dtype
+from xtcp.schema.model import I64, Column
+
+if TYPE_CHECKING:
+    from xtcp.batch import Batch
+
+_TYPES: Final = {"u1": "UInt8", "u2": "UInt16", "u4": "UInt32", "u8": "UInt64", "i8": "Int64"}
+
+
+def native_type(column: Column) -> str:
+    """The type that a block gives a column; the server makes the table's own of it (`LowCardinality`, `IPv6`)."""
+    if column.kind is I64 and column.unit == "ns":
+        return "DateTime64(9, 'UTC')"
+    if column.kind.column == "(16,)u1":
+        return "FixedString(16)"
+    return _TYPES.get(column.kind.column, "String")
+
+
+def columns_of(batches: Iterable[Batch]) -> list[Column]:
+    """The columns that any of `batches` has, in the order of every output."""
+    names: set[str] = set()
+    for batch in batches:
+        names.update(batch.columns, batch.context.constants())
+    return [column for column in COLUMNS if column.name in names]
+
+
+def block_of(batches: Sequence[Batch]) -> bytes:
+    """The rows of all `batches` as one block of the columns `columns_of(batches)`."""
+    rows = sum(batch.rows for batch in batches)
+    columns = columns_of(batches)
+    parts = [varint(len(columns)), varint(rows)]
+    constants = [batch.context.constants() for batch in batches]
+    for column in columns:
+        parts += [text(column.name), text(native_type(column))]
+        for batch, constant in zip(batches, constants, strict=True):
+            parts.append(_values(column, batch, constant.get(column.name)))
+    return b"".join(parts)
+
+
+def _values(column: Column, batch: Batch, constant: int | str | None) -> bytes:
+    """The values of `column` in `batch`; of a constant of its context, or of none, as often as it has rows."""
+    found = batch.columns.get(column.name)
+    dtype = column_dtype(column.name)
+    if found is None and dtype.kind in "OS":
+        return text(str(constant or "")) * batch.rows
+    if found is None:
+        shape = (batch.rows, *dtype.shape)
+        found = np.full(shape, constant or 0, dtype.base)
+    if found.dtype.kind in "OS":
+        return b"".join(_texts(found))
+    return np.ascontiguousarray(found, found.dtype.newbyteorder("<")).tobytes()
+
+
+def _texts(values: NDArray[np.generic]) -> Iterator[bytes]:
+    """Each value with its length before it; the same few values occur again and again."""
+    known: dict[Any, bytes] = {}
+    get: Callable[[Any], bytes | None] = known.get
+    for value in values.tolist():
+        encoded = get(value)
+        if encoded is None:
+            encoded = known[value] = text(value)
+        yield encoded
+
+
+def text(value: str | bytes) -> bytes:
+    """A `String`: its length as a varint, its bytes."""
+    data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+    return varint(len(data)) + data
+
+
+def varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
