@@ -42,7 +42,7 @@ def test_parsed(text: str, scheme: str, address: str, options: dict[str, str]) -
     [
         ("nope:127.0.0.1:13000", "All of them: stdout:"),
         ("fil:rows.json", "Did you mean file?"),
-        ("stdot", "Did you mean stdout?"),
+        ("stdot", "Did you mean stdout"),
         ("/tmp/rows.json", "Did you mean file:/tmp/rows.json?"),
         ("", "All of them"),
         (":", "All of them"),

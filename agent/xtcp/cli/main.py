@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from xtcp import __version__
-from xtcp.cli import columns, doctor, once, validate
+from xtcp.cli import columns, doctor, once, query, validate
 from xtcp.cli import run as service
 from xtcp.cli.command import EXIT_CODES, Parser, run_command
 
@@ -15,6 +15,7 @@ examples:
   xtcp run                                        the agent: poll on a schedule, keep the rows, serve metrics
   xtcp once                                       the sockets of this host, as a table
   xtcp once --format json -o sockets.jsonl        all that the kernel tells of each
+  xtcp query                                      the rows that the agent has kept, by SQL
   xtcp doctor                                     what this host can and cannot do
   xtcp COMMAND --help                             options and more examples
 
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"xtcp {__version__}")
     verbs = top.add_subparsers(title="commands", dest="verb", metavar="COMMAND", parser_class=Parser)
-    for module in (service, once, validate, doctor, columns):
+    for module in (service, once, query, validate, doctor, columns):
         module.add_parser(verbs)
     return top
 

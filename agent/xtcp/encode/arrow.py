@@ -142,6 +142,9 @@ def _constant(column: Column, value: int | str, rows: int) -> Any:
     """An array of the same value in all rows."""
     if isinstance(value, str):
         return _dictionary(np.zeros(rows, np.int32), [clean_text(value)], (None, 0))
+    limits = np.iinfo(column.kind.column)
+    if not limits.min <= value <= limits.max:  # a time beyond the year 2262, which only a damaged capture has
+        return pa.nulls(rows, arrow_type(column))
     return pa.repeat(pa.scalar(value, arrow_type(column)), rows)
 
 

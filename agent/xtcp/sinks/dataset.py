@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 S3: Final = "s3://"
 _ONLY_S3: Final = ("region", "endpoint")
-_LEVELS: Final[Mapping[str, int]] = {"parquet": 22, "lines": 9}
+# What both zstd and what may stand in for it can do.
+_LEVELS: Final[Mapping[str, int]] = {"parquet": 22, "lines": 9, "store": 9}
 
 _T = TypeVar("_T")
 
 
 def parquet(destination: Destination) -> Maker:
     """Parquet files."""
-    level = _level(destination)
+    level = compression_level(destination)
 
     def form() -> Format:
         from xtcp.sinks.parquet import LEVEL, Parquet
@@ -37,7 +38,7 @@ def parquet(destination: Destination) -> Maker:
 
 def lines(destination: Destination) -> Maker:
     """Compressed JSON lines."""
-    level = _level(destination)
+    level = compression_level(destination)
 
     def form() -> Format:
         from xtcp.sinks.zstd_lines import LEVEL, Lines
@@ -60,6 +61,15 @@ def limits(destination: Destination, age_s: float, keep_age_s: float | None, kee
             _amount(destination, "keep-bytes", amounts.size) or keep_size,
         ),
     )
+
+
+def compression_level(destination: Destination) -> int | None:
+    """`compression-level`, None where it is not said. Raises `UsageError`."""
+    level = _amount(destination, "compression-level", amounts.count)
+    highest = _LEVELS[destination.scheme]
+    if level is not None and level > highest:
+        raise UsageError(f"{destination.name}: compression-level={level} is above {highest}.", "", "")
+    return level
 
 
 def _maker(destination: Destination, form: Callable[[], Format]) -> Maker:
@@ -102,14 +112,6 @@ def _folder(destination: Destination) -> Folder:
     from xtcp.sinks.local_folder import open_folder
 
     return open_folder(Path(destination.address), destination.name)
-
-
-def _level(destination: Destination) -> int | None:
-    highest = _LEVELS[destination.scheme]
-    level = _amount(destination, "compression-level", amounts.count)
-    if level is not None and level > highest:
-        raise UsageError(f"{destination.name}: compression-level={level} is above {highest}.", "", "")
-    return level
 
 
 def _amount(destination: Destination, option: str, parse: Callable[[str], _T]) -> _T | None:

@@ -97,6 +97,19 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
         "xtcp.sinks.dataset:lines",
         far=True,
     ),
+    "store": Scheme(
+        "store:[DIR]",
+        "what xtcp query reads: the same, in the state directory where no other is named",
+        {
+            "rotate": "age at which a file ends with a poll, and can be read (default 5m)",
+            "rotate-bytes": "size at which it does (default 128M)",
+            "keep-age": "how long files are kept (default 7d)",
+            "keep-bytes": "how large all files may be together; the oldest go (default 2G)",
+            "compression-level": "1 to 9 (default 1)",
+        },
+        "xtcp.store.embedded:prepare",
+        far=True,
+    ),
     "clickhouse": Scheme(
         "clickhouse:http[s]://HOST[:PORT]/DATABASE.TABLE",
         "a ClickHouse table, whose DDL `xtcp schema clickhouse` prints; each insert once",
