@@ -48,6 +48,7 @@ class Plan:
         self.made = 0
         self.flushed = 0
         self.closed = 0
+        self.closing_s = 0.0
         self.entered = threading.Event()
         self.hold = threading.Event()
         self.hold.set()
@@ -91,6 +92,7 @@ class Planned:
 
     def close(self, timeout_s: float = 0) -> None:
         self._plan.closed += 1
+        self._plan.closing_s = timeout_s
 
 
 @pytest.fixture
@@ -432,6 +434,36 @@ def test_close_waits_for_a_far_side_until_its_time_is_up() -> None:
             assert plan.closed == 1
 
 
+def test_close_stops_in_the_midst_of_the_queue() -> None:
+    """A sink that takes its time for each batch: no further one is begun when time is up."""
+    plan = Plan()
+    plan.hold.clear()
+    with behind(plan) as (sink, ledger):
+        for _ in range(3):
+            sink.accept(blank(1))
+        assert plan.entered.wait(5)
+        sink.begin_close(0.05)
+        time.sleep(0.06)
+        plan.hold.set()
+        sink._thread.join(5)
+        sink.close(0)
+        assert settled(ledger) == {"accepted": 1, "closed": 2}
+
+
+def test_several_close_at_the_same_time() -> None:
+    """One that is away does not use up the time that another has for its far side."""
+    away, there = Plan(), Plan()
+    away.away = True
+    fan = FanOut()
+    for name, plan in (("away", away), ("there", there)):
+        fan.add(name, lambda account, plan=plan: Queued(lambda inner: Planned(inner, plan), account))  # type: ignore[misc]
+    fan.accept(blank(1))
+    fan.close(0.3)
+    assert away.closed == there.closed == 1
+    assert there.closing_s > 0.2
+    assert [dict(balance.dropped) for balance in fan.ledger.snapshot()] == [{"closed": 1}, {}]
+
+
 def test_flush_waits_for_the_last_trailer_too() -> None:
     """It is not in flight, but it belongs to what was given."""
     plan = Plan()
@@ -500,9 +532,18 @@ def test_trailers_of_a_far_side_that_is_away_are_bounded() -> None:
         sink.close(5)
     assert [event.poll_id for event in plan.events if isinstance(event, Trailer)] == list(range(5, MOST_TRAILERS + 5))
     plan = Plan()
+    plan.hold.clear()
     with behind(plan, wait=True) as (sink, _):
-        for number in range(3 * MOST_TRAILERS):
-            sink.end_poll(replace(TRAILER, poll_id=number))
+
+        def feed() -> None:
+            for _ in range(3 * MOST_TRAILERS):
+                sink.end_poll(TRAILER)
+
+        feeding = threading.Thread(target=feed)
+        feeding.start()
+        assert until(lambda: len(sink._queue) == MOST_TRAILERS)
+        plan.hold.set()
+        feeding.join(5)
         sink.close(5)
     assert len(plan.events) == 3 * MOST_TRAILERS
 

@@ -178,8 +178,7 @@ class Queued:
 
     @property
     def _settled(self) -> bool:
-        waiting = self._queue or self._in_hand is not None or self._flush_until is not None
-        return not (waiting or self._flushing or self._inner.held)
+        return not (self._queue or self._flush_until is not None or self._flushing or self._inner.held)
 
     def begin_close(self, timeout_s: float = PATIENCE_S) -> None:
         """Takes no more and lets the thread come to its end, without waiting for it; `close` does that."""
@@ -244,8 +243,6 @@ class Queued:
             sink.close(max(0.0, self._deadline - self._clock()))
             self._ended = True
         with self._changed:
-            if item is not None:
-                self._moved_at = self._clock()
             if self._flushing:
                 self._flush_until = None
             self._in_hand, self._flushing = None, False
