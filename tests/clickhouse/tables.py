@@ -11,7 +11,6 @@ def create(server: Server) -> None:
     """Makes them anew."""
     server.query("DROP DATABASE IF EXISTS xtcp")
     server.query("CREATE DATABASE xtcp")
-    cols = ", ".join(f"{c.name} {native_type(c)}" for c in COLUMNS)
-    server.query(
-        f"CREATE TABLE xtcp.sockets ({cols}) ENGINE = MergeTree ORDER BY (hostname, timestamp_ns) SETTINGS non_replicated_deduplication_window = 1000"
-    )
+    columns = ", ".join(f"{column.name} {native_type(column)}" for column in COLUMNS)
+    engine = "MergeTree ORDER BY hostname SETTINGS non_replicated_deduplication_window = 1000"
+    server.query(f"CREATE TABLE xtcp.sockets ({columns}) ENGINE = {engine}")

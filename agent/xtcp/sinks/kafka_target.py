@@ -47,7 +47,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "transactional.id": "Rows are sent outside of transactions.",
 }
 
-_BROKER: Final = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/,\[\]]+)(?::([0-9]{1,5}))?")
+_BROKER: Final = re.compile(r"(\[[^\s/,\[\]]+\]|[^\s:/,\[\]]+)(?::([0-9]{1,5}))?")
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _IN_FILE: Final = re.compile(r"(.*(?:password|passphrase|client\.secret))\.file")
 
