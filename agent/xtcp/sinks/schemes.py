@@ -110,6 +110,17 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
         "xtcp.store.embedded:prepare",
         far=True,
     ),
+    "kafka": Scheme(
+        "kafka:BROKER[:PORT][,…]/TOPIC",
+        "a Kafka topic; librdkafka's own options go to it (linger.ms=50, sasl.username=…)",
+        {
+            "record": "flat, xtcp, xtcp2-1 or xtcp2-2 (default flat)",
+            "sasl.password.file": "a file whose first line is the password; so for any ….password",
+        },
+        "xtcp.sinks.kafka_target:prepare",
+        far=True,
+        passed_on=r"[a-z0-9]+(\.[a-z0-9_]+)+|acks|debug|partitioner|retries",
+    ),
     "clickhouse": Scheme(
         "clickhouse:http[s]://HOST[:PORT]/DATABASE.TABLE",
         "a ClickHouse table, whose DDL `xtcp schema clickhouse` prints; each insert once",
@@ -126,17 +137,6 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
         "xtcp.sinks.clickhouse_target:prepare",
         far=True,
         passed_on=r"[a-z][a-z0-9]*(_[a-z0-9]+)+",  # ClickHouse's settings
-    ),
-    "kafka": Scheme(
-        "kafka:BROKER[:PORT][,…]/TOPIC",
-        "a Kafka topic; librdkafka's own options go to it (linger.ms=50, sasl.username=…)",
-        {
-            "record": "flat, xtcp, xtcp2-1 or xtcp2-2 (default flat)",
-            "sasl.password.file": "a file whose first line is the password; so for any ….password",
-        },
-        "xtcp.sinks.kafka_target:prepare",
-        far=True,
-        passed_on=r"[a-z0-9]+(\.[a-z0-9_]+)+|acks|debug|partitioner|retries",
     ),
     "null": Scheme("null:", "nowhere: all is read, decoded and counted", {}, "xtcp.sinks.null:prepare"),
 }
