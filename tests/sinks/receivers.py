@@ -59,3 +59,50 @@ def until(true: Callable[[], bool], seconds: float = 5.0) -> bool:
     while not (met := true()) and time.monotonic() < end:
         time.sleep(0.002)
     return met
+
+
+class StreamListener:
+    """Takes connections to a socket at `path`, one behind the other; `texts` has what came through each so far."""
+
+    def __init__(self, path: str) -> None:
+        self.texts: list[bytes] = []
+        self.leave = threading.Event()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(path)
+        self._socket.listen(8)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        self._socket.settimeout(0.02)
+        while not self._end.is_set():
+            try:
+                there, _ = self._socket.accept()
+            except TimeoutError:
+                continue
+            with there:
+                there.settimeout(0.02)
+                self.texts.append(b"")
+                self._read(there)
+
+    def _read(self, there: socket.socket) -> None:
+        while not self._end.is_set():
+            try:
+                data = there.recv(1 << 20)
+            except TimeoutError:
+                if self.leave.is_set():
+                    self.leave.clear()
+                    return
+                continue
+            if not data:
+                return
+            self.texts[-1] += data

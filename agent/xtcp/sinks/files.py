@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from xtcp.errors import UsageError
-from xtcp.sinks.destination import Destination, no_address, one_of
+from xtcp.sinks.destination import Destination, no_address
+from xtcp.sinks.forms import FORMATS, form_of
 
 if TYPE_CHECKING:
     from xtcp.ledger import Account
     from xtcp.sinks.destination import Maker
+    from xtcp.sinks.form import Form
     from xtcp.sinks.sink import Sink
-
-FORMATS: Final = ("json", "csv")
 
 
 def stdout(destination: Destination) -> Maker:
     """Standard output."""
     no_address(destination)
-    return _writer("-", one_of(destination, "format", FORMATS, "json"))
+    return _writer("-", form_of(destination))
 
 
 def file(destination: Destination) -> Maker:
@@ -30,19 +31,17 @@ def file(destination: Destination) -> Maker:
             f"{destination.scheme}:{path} names no file.", "", "Write file:PATH, or stdout: for standard output."
         )
     ending = Path(path).suffix.removeprefix(".")
-    return _writer(path, one_of(destination, "format", FORMATS, ending if ending in FORMATS else "json"))
+    return _writer(path, form_of(destination, ending if ending in FORMATS else "json"))
 
 
-def _writer(path: str, form: str) -> Maker:
+def _writer(path: str, make_form: Callable[[], Form]) -> Maker:
     made: list[Sink] = []
 
     def make(account: Account) -> Sink:
-        from xtcp.encode import make_encoder
-        from xtcp.sinks.form import TextForm
         from xtcp.sinks.whole_batches import WholeBatches
 
         # After a fault of this program the sink is made again: what it wrote before stays.
-        made.append(WholeBatches(path, TextForm(make_encoder(form)), account, again=bool(made)))
+        made.append(WholeBatches(path, make_form(), account, again=bool(made)))
         return made[-1]
 
     return make

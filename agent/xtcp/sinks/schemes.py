@@ -61,7 +61,8 @@ _S3: Final[Mapping[str, str]] = {
     "region": "of the bucket; keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or where AWS has them",
     "endpoint": "http://HOST:PORT of a server that is not AWS",
 }
-_FORMAT: Final = "json or csv"
+_FORMAT: Final = "json, csv or envelopes"
+_RECORD: Final = "of envelopes: flat, xtcp2-1, xtcp2-2, or xtcp: bare records, each behind its length (default flat)"
 
 SCHEMES: Final[Mapping[str, Scheme]] = {
     "stdout": Scheme(
@@ -72,6 +73,13 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
         "a file, emptied first; csv where it ends in .csv",
         {"format": _FORMAT},
         "xtcp.sinks.files:file",
+    ),
+    "unix": Scheme(
+        "unix:PATH[?format=json|csv|envelopes]",
+        "a stream to a socket of this host, opened again where it ends",
+        {"format": _FORMAT, "record": _RECORD},
+        "xtcp.sinks.unix:stream",
+        far=True,
     ),
     "statsd": Scheme(
         "statsd:[HOST:PORT]",
