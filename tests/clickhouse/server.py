@@ -14,6 +14,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,7 +59,7 @@ class Server:
         self._post("/_faults", json.dumps(faults))
 
     def requests(self) -> list[dict[str, str]]:
-        """The parameters of every statement that came, newest last, with its first line as `statement`."""
+        """The parameters of every insert that came, newest last, with its `statement`."""
         found: list[dict[str, str]] = json.loads(self._post("/_requests", ""))
         return found
 
@@ -95,15 +96,17 @@ class _Engine:
         self.faults: dict[str, Any] = {}
         self.requests: list[dict[str, str]] = []
 
-    def run(self, statement: bytes, settings: dict[str, str]) -> bytes:
-        """Raises what chdb raises."""
-        head, newline, data = statement.partition(b"\n")
-        if settings and head.startswith(b"INSERT"):
-            added = ", ".join(f"{name} = '{value}'" for name, value in settings.items())
-            before, word, behind = head.rpartition(b"FORMAT")
-            head = before + f"SETTINGS {added} ".encode() + word + behind
-        with self._lock:
-            answer: bytes = self._session.query(head + newline + data, "CSV").bytes()
+    def run(self, statement: bytes, data: bytes, settings: dict[str, str]) -> bytes:
+        """Raises what chdb raises. An insert's data stand in a file: in the statement, a `;` would end them."""
+        with self._lock, tempfile.NamedTemporaryFile() as file:
+            if data:
+                file.write(data)
+                file.flush()
+                added = ", ".join(f"{name} = '{value}'" for name, value in settings.items())
+                before, word, behind = statement.rpartition(b"FORMAT")
+                source = f"FROM INFILE '{file.name}' {f'SETTINGS {added} ' if added else ''}".encode()
+                statement = before + source + word + behind
+            answer: bytes = self._session.query(statement, "CSV").bytes()
         return answer
 
 
@@ -134,10 +137,10 @@ class _Handler(BaseHTTPRequestHandler):
                 body = zstandard.ZstdDecompressor().decompress(body)
             case _:
                 pass
-        statement = settings.pop("query", "").encode() + body
+        statement = settings.pop("query", "").encode()
         if settings:
-            first = statement.partition(b"\n")[0].decode()
-            self.engine.requests.append({**settings, "statement": first})
+            self.engine.requests.append({**settings, "statement": statement.decode()})
+        statement, body = (statement, body) if statement else (body, b"")
         time.sleep(faults.get("delay", 0))
         login = (self.headers.get("X-ClickHouse-User"), self.headers.get("X-ClickHouse-Key"))
         if settings and "user" in faults and login != (faults["user"], faults["password"]):
@@ -148,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(status, code, "told to fail", name)
         settings.pop("wait_end_of_query", None)
         try:
-            answer = self.engine.run(statement, settings)
+            answer = self.engine.run(statement, body, settings)
         except Exception as error:  # noqa: BLE001 - whatever the engine says is the answer
             found = re.search(r"Code: (\d+)", str(error))
             code = int(found[1]) if found else 0

@@ -55,7 +55,8 @@ _DDL: Final = "xtcp schema clickhouse prints the DDL."
 class _Insert:
     """A statement with its data: `rows` of the ledger's, or a trailer, which has none."""
 
-    body: bytes
+    statement: str
+    data: bytes
     rows: int
     token: str
     first_try: float | None = None
@@ -124,8 +125,8 @@ class ClickHouse:
         """Sends what the poll has left, then its trailer, where there is a table for it."""
         self._cut(f"{trailer.poll_id}")
         if self._polls is not None and self._clock() >= self._off_until:
-            statement = f"INSERT INTO {self._polls} FORMAT JSONEachRow\n"
-            self._wait_for((statement + json.dumps(trailer.as_dict())).encode(), 0, f"{trailer.poll_id}-trailer")
+            statement = f"INSERT INTO {self._polls} FORMAT JSONEachRow"
+            self._wait_for(statement, json.dumps(trailer.as_dict()).encode(), 0, f"{trailer.poll_id}")
         self._send(self._target.timeout_s)
 
     def flush(self, timeout_s: float = PATIENCE_S) -> None:
@@ -162,13 +163,13 @@ class ClickHouse:
         if not self._gathered_rows:
             return
         columns = ", ".join(column.name for column in columns_of(self._gathered))
-        statement = f"INSERT INTO {self._target.table} ({columns}) FORMAT Native\n".encode()
-        self._wait_for(statement + block_of(self._gathered), self._gathered_rows, poll)
+        statement = f"INSERT INTO {self._target.table} ({columns}) FORMAT Native"
+        self._wait_for(statement, block_of(self._gathered), self._gathered_rows, poll)
         self._gathered.clear()
         self._gathered_rows = self._gathered_bytes = 0
 
-    def _wait_for(self, body: bytes, rows: int, what: str) -> None:
-        self._waiting.append(_Insert(body, rows, f"{self._stream}-{what}-{self._number}"))
+    def _wait_for(self, statement: str, data: bytes, rows: int, poll: str) -> None:
+        self._waiting.append(_Insert(statement, data, rows, f"{self._stream}-{poll}-{self._number}"))
         self._number += 1
 
     def _send(self, timeout_s: float) -> None:
@@ -179,7 +180,7 @@ class ClickHouse:
                 insert.first_try = self._clock()
             insert.tries += 1
             try:
-                self._server.post(insert.body, {"insert_deduplication_token": insert.token}, timeout_s)
+                self._server.post(insert.statement, insert.data, insert.token, timeout_s)
             except Failed as failure:
                 if not self._given_up(insert, failure):
                     break
@@ -212,7 +213,7 @@ class ClickHouse:
         with self._account as account:
             self._held -= insert.rows
             if lost is None:
-                account.accept(insert.rows, len(insert.body))
+                account.accept(insert.rows, len(insert.data))
             else:
                 account.drop(insert.rows, lost)
 

@@ -13,7 +13,7 @@ import http.client
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -59,9 +59,10 @@ class Server:
         self._compress = _compressor(target)
         target.secret()
 
-    def post(self, body: bytes, settings: Mapping[str, str], timeout_s: float) -> None:
-        """Has a statement done, its data behind it in `body`, and waits for its end. Raises `Failed`."""
-        query = urlencode({**self._target.settings, **settings, "wait_end_of_query": "1"})
+    def post(self, statement: str, data: bytes, token: str, timeout_s: float) -> None:
+        """Has an insert of `data` done and waits for its end. Raises `Failed`."""
+        own = {"query": statement, "insert_deduplication_token": token, "wait_end_of_query": "1"}
+        query = urlencode({**self._target.settings, **own})
         headers = {"Content-Type": "application/octet-stream", "User-Agent": "xtcp"}
         if self._target.user:
             headers["X-ClickHouse-User"] = self._target.user
@@ -70,10 +71,10 @@ class Server:
             headers["X-ClickHouse-Key"] = secret
         if self._target.compression != "none":
             headers["Content-Encoding"] = self._target.compression
-            body = self._compress(body)
+            data = self._compress(data)
         try:
             connection = self._connected(timeout_s)
-            connection.request("POST", f"/?{query}", body, headers)
+            connection.request("POST", f"/?{query}", data, headers)
             answer = connection.getresponse()
             said = answer.read(1 << 20)
         except (OSError, http.client.HTTPException) as error:
