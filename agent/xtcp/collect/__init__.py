@@ -1,0 +1,11 @@
+"""The collector: messages from the network, a file or a Kafka topic, read back to rows and handed to sinks.
+
+arrivals     what an input hands over
+datagrams    sockets: many datagrams in one system call
+listening    `udp:` and `unix:`: which socket, and what is wrong where there is none
+frames       a file or standard input of envelopes or records
+kafka_topic  a Kafka topic; offsets are committed when the sinks have accepted the rows
+expansion    compressed messages, in bounds
+streams      loss, duplicates and order by sequence numbers
+collector    messages to batches, every one accounted for
+"""

@@ -1,0 +1,282 @@
+"""Reading records back: messages of a layout to batches, many at a time.
+
+In: a buffer, where each message begins and ends in it, and where it came from. Out: rows as columns with presence, one
+batch a context (host, namespace, poll, time), because that is what a batch is; what of every message became of it.
+
+A message is a row, or it is set aside with one of `REASONS`; reading never raises for what is in it. Unknown fields
+are skipped and counted. Which columns a row has: `reader_presence`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtcp.batch import Batch, Tally
+from xtcp.chunk import Context
+from xtcp.records.model import Derivation, EnumType, Layout, Message, Nested, RecordField
+from xtcp.records.reader_presence import by_attributes, by_value, notes
+from xtcp.records.reader_slots import SLOT_REASONS, Slot, SlotReader, Slots
+from xtcp.records.reader_texts import addresses, payloads, short_texts
+from xtcp.records.reader_walk import BYTES, VARINT, Ints, Varints
+from xtcp.schema.columns import BY_NAME, COLUMNS, CONTEXT_NAMES
+from xtcp.schema.layout import column_dtype
+from xtcp.schema.model import ADDRESS, STRING, TEXT
+
+OUT_OF_RANGE: Final = "value out of range"
+BAD_ADDRESS: Final = "address of a wrong length"
+LONG_TEXT: Final = "text too long"
+REASONS: Final = (*SLOT_REASONS, OUT_OF_RANGE, BAD_ADDRESS, LONG_TEXT)
+
+# Presence by field, by `attributes` and `tcp_info_len`, by value.
+_NOTES: Final = ("attributes", "tcp_info_len")
+_ORDER: Final = {column.name: number for number, column in enumerate(COLUMNS)}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What n messages gave. `batches` have all rows, `position` is the offset of each row's message; `fault` int64 (n,)
+    is -1 for a row, else the place of the reason in `REASONS`; `unknown` counts fields that are not in the layout.
+    """
+
+    batches: list[Batch]
+    fault: Ints
+    unknown: Counter[tuple[int, ...]]
+
+
+class RecordReader:
+    """Reads records of `layout`; may be used again and again."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._fields: dict[str, list[tuple[str, RecordField]]] = {}
+        slots: list[Slot] = []
+        nests: list[tuple[str, tuple[int, ...]]] = []
+        for path, field in _fields(layout.record, ()):
+            name = ".".join(map(str, path))
+            if isinstance(field, Nested):
+                nests.append((name, path))
+                continue
+            slots.append(Slot(name, path, BYTES if field.type in ("string", "bytes") else VARINT))
+            if field.column:
+                self._fields.setdefault(field.column, []).append((name, field))
+        self._slots = SlotReader(slots, nests)
+        self._names = [name for name in _ORDER if name in self._fields and name not in CONTEXT_NAMES]
+
+    def read(
+        self, varints: Varints, starts: Ints, ends: Ints, sources: Sequence[str] = ("",), source: Ints | None = None
+    ) -> Rows:
+        """Messages `data[start:end]`, which do not overlap, offsets ascending; message i came from
+        `sources[source[i]]`, all from the first where `source` is None.
+        """
+        found = self._slots.read(varints, starts, ends)
+        block = _Block(varints.data, found)
+        columns = {name: column for name in self._fields if (column := self._column(name, block)) is not None}
+        kept = np.flatnonzero(block.fault < 0)
+        whose = np.zeros(len(starts), np.int64) if source is None else source
+        if len(kept) < len(starts):
+            columns = {name: column[kept] for name, column in columns.items()}
+            whose = whose[kept]
+        context = {name: columns.pop(name) for name in CONTEXT_NAMES & columns.keys()}
+        masks = self._presence(columns, block, kept)
+        batches = [_batch(columns, masks, starts[kept], one, rows) for one, rows in _contexts(context, sources, whose)]
+        return Rows(batches, block.fault, found.unknown)
+
+    def _column(self, name: str, block: _Block) -> NDArray[np.generic] | None:
+        """One column of all messages, zero or empty where absent; None where no message has it."""
+        made: NDArray[np.generic] | None = None
+        for slot, field in self._fields[name]:
+            if not block.has(slot):
+                continue
+            part = self._part(name, slot, field, block)
+            if part is None:
+                continue
+            if made is None:
+                made = part
+            elif field.derivation is Derivation.CONGESTION:
+                made = np.where(made == b"", part, made)
+            else:
+                made = (made + part).astype(made.dtype)  # type: ignore[operator]
+        return made
+
+    def _part(self, name: str, slot: str, field: RecordField, block: _Block) -> NDArray[np.generic] | None:
+        """What a field says of its column."""
+        kind = BY_NAME[name].kind
+        if field.type in ("string", "bytes"):
+            offset, length = block.pieces(slot)
+            if kind is ADDRESS:
+                block.blame((length != 0) & (length != 4) & (length != 16), BAD_ADDRESS)
+                return addresses(block.data, offset, length)
+            if kind is TEXT:
+                width = column_dtype(name).itemsize
+                block.blame(length > width, LONG_TEXT)
+                return short_texts(block.data, offset, length, width)
+            return payloads(block.data, offset, length, text=kind is STRING)
+        value = block.scalars(slot)
+        match field.derivation:
+            case Derivation.SECONDS:
+                block.blame(value.astype(np.int64) + 9 * 10**9 > np.uint64(18 * 10**9), OUT_OF_RANGE)
+                return value.astype(np.int64) * 10**9
+            case Derivation.NANOSECONDS:
+                block.blame(value >= np.uint64(10**9), OUT_OF_RANGE)
+                return value.astype(np.int64)
+            case Derivation.LOW_WORD | Derivation.HIGH_WORD:
+                block.blame(value > np.uint64(0xFFFFFFFF), OUT_OF_RANGE)
+                return value << np.uint64(32) if field.derivation is Derivation.HIGH_WORD else value
+            case Derivation.CONGESTION:
+                assert field.enum is not None
+                return _congestion(value, field.enum)
+            case _:
+                dtype = column_dtype(name)
+                if dtype.kind == "u" and dtype.itemsize < 8:
+                    block.blame(value > np.uint64(np.iinfo(dtype).max), OUT_OF_RANGE)  # type: ignore[type-var]
+                return value.astype(dtype)
+
+    def _presence(
+        self, columns: dict[str, NDArray[np.generic]], block: _Block, kept: Ints
+    ) -> dict[str, NDArray[np.bool_]]:
+        """Presence of every column that any row has; fills in columns of zeros, and what the layout does not carry."""
+        rows = len(kept)
+        if self._layout.syntax == "proto2":
+            masks = {}
+            for name in self._names:
+                came = [block.came(slot)[kept] for slot, _ in self._fields[name] if block.has(slot)]
+                if came:
+                    masks[name] = np.logical_or.reduce(came)
+            if "cong" in masks:
+                masks["cong"] &= columns["cong"] != b""  # an enum that says UNKNOWN
+        elif "attributes" in self._fields:
+            masks = by_attributes(columns, self._names, rows)
+        else:
+            masks = by_value(columns, self._names, rows)
+        if "attributes" not in self._fields:
+            columns |= notes(masks, rows)
+            masks |= {"attributes": np.ones(rows, np.bool_), "tcp_info_len": columns["tcp_info_len"] != 0}
+        for name, mask in list(masks.items()):
+            if not mask.any():
+                del masks[name]
+                columns.pop(name, None)
+            elif name not in columns:
+                columns[name] = np.zeros(rows, column_dtype(name))
+        return masks
+
+
+class _Block:
+    """The slots of a reading, and its faults."""
+
+    def __init__(self, data: NDArray[np.uint8], slots: Slots) -> None:
+        self.data = data
+        self.fault = slots.fault
+        self._slots = slots
+        self._has = {name: bool(came.any()) for name, came in slots.present.items()}
+
+    def has(self, slot: str) -> bool:
+        """Whether any message has it."""
+        return self._has[slot]
+
+    def came(self, slot: str) -> NDArray[np.bool_]:
+        """Which messages have it."""
+        return self._slots.present[slot]
+
+    def scalars(self, slot: str) -> NDArray[np.uint64]:
+        """Its values."""
+        return self._slots.scalars[slot]
+
+    def pieces(self, slot: str) -> tuple[Ints, Ints]:
+        """Offsets and lengths."""
+        return self._slots.pieces[slot]
+
+    def blame(self, bad: NDArray[np.bool_], reason: str) -> None:
+        """Messages that are set aside."""
+        if bad.any():
+            self.fault[bad & (self.fault < 0)] = REASONS.index(reason)
+
+
+def _fields(message: Message, path: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], RecordField | Nested]]:
+    """All fields of a message type and of those nested in it, each with the numbers that lead to it."""
+    for field in message.fields:
+        here = (*path, field.number)
+        yield here, field
+        if isinstance(field, Nested):
+            yield from _fields(field.message, here)
+
+
+def _congestion(value: NDArray[np.uint64], enum: EnumType) -> NDArray[np.generic]:
+    """The names of congestion controls by their numbers, empty for others."""
+    out = np.zeros(len(value), column_dtype("cong"))
+    for name, number in reversed(enum.congestion):  # of several names the first
+        out[value == np.uint64(number)] = name.encode()
+    return out
+
+
+def _contexts(
+    columns: dict[str, NDArray[np.generic]], sources: Sequence[str], source: Ints
+) -> Iterator[tuple[Context, Ints | None]]:
+    """Each context among the rows, and its rows; None: all."""
+    rows = len(source)
+    if not rows:
+        return
+    keys = [source, *(_numbered(column) for column in columns.values())]
+    if all(bool((key == key[0]).all()) for key in keys):
+        groups: list[Ints | None] = [None]
+    else:
+        code = np.zeros(rows, np.int64)
+        for key in keys:
+            _, place = np.unique(key, return_inverse=True)
+            _, code = np.unique(code * (int(place.max()) + 1) + place.reshape(-1), return_inverse=True)
+            code = code.reshape(-1)
+        order = np.argsort(code, kind="stable")
+        groups = list(np.split(order, np.flatnonzero(np.diff(code[order])) + 1))
+        groups.sort(key=lambda group: int(group[0]) if group is not None else 0)
+    for group in groups:
+        first = 0 if group is None else int(group[0])
+        values = {
+            name: column[first].item() if column.dtype != object else column[first] for name, column in columns.items()
+        }
+        given = {name: value for name, value in values.items() if value not in (0, "")}
+        came_from = sources[int(source[first])]
+        if came_from:
+            given["received_from"] = came_from
+        yield Context(**given), group
+
+
+def _numbered(column: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Texts as numbers, each text its own."""
+    if column.dtype != object:
+        return column
+    known: dict[object, int] = {}
+    return np.fromiter((known.setdefault(cell, len(known)) for cell in column), np.int64, len(column))
+
+
+def _batch(
+    columns: dict[str, NDArray[np.generic]],
+    masks: dict[str, NDArray[np.bool_]],
+    position: Ints,
+    context: Context,
+    rows: Ints | None,
+) -> Batch:
+    """The rows of one context."""
+    count = len(position) if rows is None else len(rows)
+    made: dict[str, NDArray[np.generic]] = {}
+    valid: dict[str, NDArray[np.bool_]] = {}
+    picked: dict[int, NDArray[np.bool_]] = {}
+    for name in sorted(masks, key=_ORDER.__getitem__):
+        mask = masks[name]
+        if id(mask) not in picked:
+            picked[id(mask)] = mask if rows is None else mask[rows]
+        mask = picked[id(mask)]
+        if not mask.any():
+            continue
+        column = columns[name] if rows is None else columns[name][rows]
+        if not mask.all():
+            column = column if rows is not None else column.copy()
+            column[~mask] = b"" if column.dtype.kind in "SO" else 0
+            valid[name] = mask
+        made[name] = np.ascontiguousarray(column)
+    tally = Tally(messages=count, rows=count)
+    return Batch(context, count, made, valid, position if rows is None else position[rows], tally)

@@ -1,0 +1,82 @@
+"""Reading records plainly: one message, byte after byte. The oracle of property tests and fuzzing, and slow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xtcp.records import reader_walk as wire_format
+
+
+@dataclass(frozen=True)
+class PlainField:
+    """A field: number, wire type; the value, or of wire type 2 the offset of its payload and its length."""
+
+    number: int
+    wire: int
+    value: int
+    length: int = 0
+
+
+class _Fault(Exception):
+    def __init__(self, at: int, reason: str) -> None:
+        self.at, self.reason = at, reason
+
+
+def read_fields(data: bytes, start: int, end: int) -> tuple[list[PlainField], tuple[int, str] | None]:
+    """The fields of the message `data[start:end]` up to its end or its first fault; where and what that is, or None.
+
+    A fault in a run of varint fields that the end cuts is said of the run's begin, as the walk does.
+    """
+    fields: list[PlainField] = []
+    at = run = start
+    try:
+        while at < end:
+            begin = at
+            tag, at = _varint(data, at, end, run)
+            if at - begin > wire_format.LONGEST_TAG:
+                raise _Fault(begin, wire_format.TOO_LONG)
+            number, wire = tag >> 3, tag & 7
+            if number == 0 or tag > wire_format.LARGEST_TAG:
+                raise _Fault(begin, wire_format.BAD_TAG)
+            match wire:
+                case wire_format.VARINT:
+                    value_at = at
+                    value, at = _varint(data, at, end, run)
+                    if at - value_at > wire_format.LONGEST:
+                        raise _Fault(begin, wire_format.TOO_LONG)
+                    fields.append(PlainField(number, wire, value))
+                    continue
+                case wire_format.FIXED64 | wire_format.FIXED32:
+                    size = 8 if wire == wire_format.FIXED64 else 4
+                    if end - at < size:
+                        raise _Fault(begin, wire_format.CUT)
+                    fields.append(PlainField(number, wire, int.from_bytes(data[at : at + size], "little")))
+                    at += size
+                case wire_format.BYTES:
+                    length_at = at
+                    length, at = _varint(data, at, end, begin)
+                    if at - length_at > wire_format.LONGEST_TAG:
+                        raise _Fault(begin, wire_format.TOO_LONG)
+                    if length > end - at:
+                        raise _Fault(begin, wire_format.BEYOND)
+                    fields.append(PlainField(number, wire, at, length))
+                    at += length
+                case 3 | 4:
+                    raise _Fault(begin, wire_format.GROUP)
+                case _:
+                    raise _Fault(begin, wire_format.WIRE_TYPE)
+            run = at
+    except _Fault as fault:
+        return fields, (fault.at, fault.reason)
+    return fields, None
+
+
+def _varint(data: bytes, at: int, end: int, run: int) -> tuple[int, int]:
+    """A varint and where it ends; of a longer one what its first 10 bytes say, in 64 bits."""
+    value = 0
+    for byte in range(end - at):
+        if byte < wire_format.LONGEST:
+            value |= (data[at + byte] & 0x7F) << 7 * byte
+        if data[at + byte] < 0x80:
+            return value & (1 << 64) - 1, at + byte + 1
+    raise _Fault(run, wire_format.CUT)

@@ -1,0 +1,50 @@
+"""Payloads of many fields to cells: addresses and short texts as arrays, all else one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtcp.records.reader_walk import Ints
+
+
+def addresses(data: NDArray[np.uint8], offset: Ints, length: Ints) -> NDArray[np.uint8]:
+    """Payloads of at most 16 bytes as the kernel has addresses: (n, 16), an IPv4 one in the first four."""
+    return _padded(data, offset, length, 16)
+
+
+def short_texts(data: NDArray[np.uint8], offset: Ints, length: Ints, width: int) -> NDArray[np.bytes_]:
+    """Payloads of at most `width` bytes, up to the first zero in them."""
+    raw = _padded(data, offset, length, width)
+    raw[np.logical_or.accumulate(raw == 0, axis=1)] = 0
+    return raw.view(f"S{width}").reshape(-1)
+
+
+def payloads(data: NDArray[np.uint8], offset: Ints, length: Ints, *, text: bool) -> NDArray[np.object_]:
+    """Payloads as `bytes`, or as `str` with replacement characters for what is not UTF-8; empty where there is none."""
+    out = np.empty(len(offset), np.object_)
+    out[:] = "" if text else b""
+    if not len(offset):
+        return out
+    # Mostly all are the same: a host's name.
+    first, size = int(offset[0]), int(length[0])
+    if size and bool((length == size).all()):
+        same = data[first : first + size]
+        if bool((data[offset[:, np.newaxis] + np.arange(size)] == same).all()):
+            out[:] = _cell(same, text=text)
+            return out
+    for row in np.flatnonzero(length).tolist():
+        begin = int(offset[row])
+        out[row] = _cell(data[begin : begin + int(length[row])], text=text)
+    return out
+
+
+def _cell(raw: NDArray[np.uint8], *, text: bool) -> bytes | str:
+    return raw.tobytes().decode("utf-8", "replace") if text else raw.tobytes()
+
+
+def _padded(data: NDArray[np.uint8], offset: Ints, length: Ints, width: int) -> NDArray[np.uint8]:
+    """(n, width): as much of each payload as fits, zeros behind it."""
+    place = np.arange(width)
+    at = np.minimum(offset[:, np.newaxis] + place, len(data) - 1)
+    return np.where(place < length[:, np.newaxis], data[at], np.uint8(0))
