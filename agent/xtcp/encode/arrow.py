@@ -53,11 +53,13 @@ _NAMED_STATES: Final = max(STATES) + 1
 # Texts that repeat are found one by one as long as they are few, by sorting then.
 _FEW: Final = 8
 
-# `::ffff:`, and four times an octet with its dot; the longest that inet_ntop writes (INET6_ADDRSTRLEN, 46) fits too.
-_MAPPED: Final = np.frombuffer(b"::ffff:", np.uint8)
-_WIDTH: Final = 46
-_OCTETS: Final = np.array([f"{n}.".encode() for n in range(256)], "S4").view(np.uint8).reshape(256, 4)
-_LAST_OCTETS: Final = np.array([f"{n}".encode() for n in range(256)], "S4").view(np.uint8).reshape(256, 4)
+# Texts of addresses are built of words of 4 bytes, whose NULs are left out in the end: an octet with its dot is one,
+# `::ffff:` are two, the longest that inet_ntop writes (INET6_ADDRSTRLEN, 46) takes twelve.
+_MAPPED: Final = np.frombuffer(b"\0::ffff:", np.uint32)
+_OCTETS: Final = np.array([f"{n}.".encode() for n in range(256)], "S4").view(np.uint32)
+_LAST_OCTETS: Final = np.array([f"{n}".encode() for n in range(256)], "S4").view(np.uint32)
+_V4_WORDS: Final = 4
+_MOST_WORDS: Final = 12
 
 
 def arrow_type(column: Column) -> Any:
@@ -67,10 +69,13 @@ def arrow_type(column: Column) -> Any:
     return _TYPES.get(column.kind) or pa.from_numpy_dtype(column_dtype(column.name))
 
 
+_TYPED: Final = tuple((column, arrow_type(column)) for column in COLUMNS)
+
+
 @cache
 def schema() -> Any:
     """The `pyarrow.Schema` of sockets, with metadata."""
-    return pa.schema([pa.field(c.name, arrow_type(c), metadata=_metadata(c)) for c in COLUMNS])
+    return pa.schema([pa.field(column.name, kind, metadata=_metadata(column)) for column, kind in _TYPED])
 
 
 @cache
@@ -97,13 +102,13 @@ def record_batch(batch: Batch, like: Any = None) -> Any:
     constants = batch.context.constants()
     bitmaps = _Bitmaps(batch)
     arrays = []
-    for column in COLUMNS:
+    for column, kind in _TYPED:
         if column.name in constants:
-            arrays.append(_constant(column, constants[column.name], batch.rows))
+            arrays.append(_constant(column, kind, constants[column.name], batch.rows))
         elif column.name not in batch.columns or column.name in CONTEXT_NAMES:
-            arrays.append(pa.nulls(batch.rows, arrow_type(column)))
+            arrays.append(pa.nulls(batch.rows, kind))
         else:
-            arrays.append(_array(column, batch, bitmaps))
+            arrays.append(_array(column, kind, batch, bitmaps))
     return pa.RecordBatch.from_arrays(arrays, schema=like or schema())
 
 
@@ -138,17 +143,17 @@ class _Bitmaps:
         return self._made[id(mask)]
 
 
-def _constant(column: Column, value: int | str, rows: int) -> Any:
+def _constant(column: Column, kind: Any, value: int | str, rows: int) -> Any:
     """An array of the same value in all rows."""
     if isinstance(value, str):
         return _dictionary(np.zeros(rows, np.int32), [clean_text(value)], (None, 0))
     limits = np.iinfo(column.kind.column)
     if not limits.min <= value <= limits.max:  # a time beyond the year 2262, which only a damaged capture has
-        return pa.nulls(rows, arrow_type(column))
-    return pa.repeat(pa.scalar(value, arrow_type(column)), rows)
+        return pa.nulls(rows, kind)
+    return pa.repeat(pa.scalar(value, kind), rows)
 
 
-def _array(column: Column, batch: Batch, bitmaps: _Bitmaps) -> Any:
+def _array(column: Column, kind: Any, batch: Batch, bitmaps: _Bitmaps) -> Any:
     values: NDArray[Any] = batch.columns[column.name]
     valid = bitmaps.of(column.name)
     if column.name == "idiag_state":
@@ -163,7 +168,7 @@ def _array(column: Column, batch: Batch, bitmaps: _Bitmaps) -> Any:
         return _dictionary(codes, [clean_text(word) for word in words], valid)
     if column.kind is BLOB:
         return _blobs(column.name, values, mask, batch)
-    return pa.Array.from_buffers(arrow_type(column), batch.rows, [valid[0], pa.py_buffer(values)], valid[1])
+    return pa.Array.from_buffers(kind, batch.rows, [valid[0], pa.py_buffer(values)], valid[1])
 
 
 def _dictionary(codes: NDArray[np.int32], words: Sequence[str], valid: tuple[Any, int]) -> Any:
@@ -201,25 +206,25 @@ def address_cells(family: NDArray[Any], addresses: NDArray[Any]) -> NDArray[np.u
 
     `family` (rows,), `addresses` (rows, 16). IPv4 and v4-mapped ones by tables, the others one by one.
     """
-    words = np.ascontiguousarray(addresses).view(np.uint32)
+    quarters = np.ascontiguousarray(addresses).view(np.uint32)
     inet = family == AF_INET
-    mapped = (family == AF_INET6) & (words[:, 0] == 0) & (words[:, 1] == 0)
-    mapped &= words[:, 2] == int.from_bytes(b"\0\0\xff\xff", sys.byteorder)
+    mapped = (family == AF_INET6) & (quarters[:, 0] == 0) & (quarters[:, 1] == 0)
+    mapped &= quarters[:, 2] == int.from_bytes(b"\0\0\xff\xff", sys.byteorder)
     others = np.flatnonzero(~(inet | mapped))
-    width = _WIDTH if len(others) else len(_MAPPED) + 16 if mapped.any() else 16
-    cells = np.zeros((len(family), width), np.uint8)
-    at = 0
+    before = len(_MAPPED) if len(others) or mapped.any() else 0
+    words = np.zeros((len(family), _MOST_WORDS if len(others) else before + _V4_WORDS), np.uint32)
     octets = addresses[:, :4]
-    if width > 16:
-        at = len(_MAPPED)
-        cells[mapped, :at] = _MAPPED
+    if before:
+        words[mapped, :before] = _MAPPED
         octets = np.where(mapped[:, None], addresses[:, 12:], octets)
     for n in range(4):
-        cells[:, at + 4 * n : at + 4 * n + 4] = (_OCTETS if n < 3 else _LAST_OCTETS)[octets[:, n]]
+        words[:, before + n] = (_OCTETS if n < 3 else _LAST_OCTETS)[octets[:, n]]
+    cells = words.view(np.uint8)
     if len(others):
         raw = addresses[others].tobytes()
         texts = map(address_text, family[others].tolist(), [raw[i : i + 16] for i in range(0, len(raw), 16)])
-        cells[others] = np.array([text.encode() for text in texts], f"S{_WIDTH}").view(np.uint8).reshape(-1, _WIDTH)
+        width = cells.shape[1]
+        cells[others] = np.array([text.encode() for text in texts], f"S{width}").view(np.uint8).reshape(-1, width)
     return cells
 
 
