@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from xtcp.schema.inet_diag import IPPROTO_TCP
 from xtcp.schema.layout import kernel_release
 from xtcp.schema.model import Order
+from xtcp.spelling import cleaned
 
 NATIVE: Final[Order] = "<" if sys.byteorder == "little" else ">"
 
@@ -47,6 +48,10 @@ class Context:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", kernel_release(self.release))
+        if self.hostname is not None:
+            object.__setattr__(self, "hostname", cleaned(self.hostname))
+        if self.netns is not None:
+            object.__setattr__(self, "netns", cleaned(self.netns))
 
     def constants(self) -> dict[str, int | str]:
         """The columns that are the same in all rows, absent ones left out."""
