@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 MOST_FAULTS: Final = 5
 FAULT_WINDOW_NS: Final = 60 * NS
-LONGEST_PAUSE_S: Final = 60.0
+LONGEST_PAUSE_S: Final = 60
 _LONGEST_WAIT_S: Final = 3600.0
 
 # Refusals that no later poll can be spared: of the kernel's modules, of permissions, of this machine.
@@ -187,7 +187,8 @@ class Agent:
         now = self._clocks.monotonic()
         self.figures.faulted()
         self._failed_in_a_row += 1
-        self._not_before = now + round(min(2.0 ** (self._failed_in_a_row - 1), LONGEST_PAUSE_S) * NS)
+        pause_s = min(1 << min(self._failed_in_a_row - 1, 16), LONGEST_PAUSE_S)
+        self._not_before = now + pause_s * NS
         self._faults.append(now)
         while self._faults[0] < now - FAULT_WINDOW_NS:
             self._faults.popleft()
