@@ -75,6 +75,9 @@ class WholeBatches(AtOnce):
             if not again or (self._own and not self._size):
                 self._size = self._write(form.begin())
         except OSError as error:
+            if path == "-" and isinstance(error, BrokenPipeError):
+                self._ended = "EPIPE"
+                return
             self.close()
             raise file_error(path, error, option) from error
 

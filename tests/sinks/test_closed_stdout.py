@@ -1,0 +1,54 @@
+"""Standard output whose reader leaves: `| head` ends every command quietly."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import ENVIRONMENT, REPLAY, XTCP
+from tests.replay.made import pcap, row, saved
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Rows that as text fill any pipe."""
+    rows = [b"".join(row(1000 * i + j) for j in range(1, 301)) for i in range(20)]
+    return saved(tmp_path_factory.mktemp("pipe"), pcap(rows))
+
+
+COMMANDS = [
+    (*XTCP, "once", "--format", "json"),
+    (*XTCP, "columns"),
+    (*XTCP, "doctor"),
+    (*XTCP, "--help"),
+    (*REPLAY, "info", "CAPTURE"),
+    (*REPLAY, "decode", "CAPTURE", "--format", "csv"),
+    (*REPLAY, "show", "CAPTURE"),
+    *((*REPLAY, "send", "CAPTURE", "--speed", "max", "--dest", f"stdout:{form}") for form in ("", "?format=csv")),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[2:]))
+@pytest.mark.parametrize("before", [0, 1])
+def test_fault_71_a_reader_that_leaves(command: tuple[str, ...], before: int, capture: str) -> None:
+    """Before the first byte, and behind it: exit 0, nothing on standard error of it."""
+    argv = [capture if argument == "CAPTURE" else argument for argument in command]
+    with subprocess.Popen(argv, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.read(before)
+        process.stdout.close()
+        said = process.stderr.read().decode()
+        assert process.wait(30) == 0, said
+    assert "Traceback" not in said and "Broken pipe" not in said and "EPIPE" not in said
+
+
+def test_fault_71_the_agent_goes_on_for_its_other_destinations(tmp_path: Path, capture: str) -> None:
+    """Standard output is not the only one: the file is whole."""
+    argv = [*REPLAY, "send", capture, "--speed", "max", "--dest", "stdout:", "--dest", f"file:{tmp_path}/rows"]
+    with subprocess.Popen(argv, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait(30)
+    assert (tmp_path / "rows").read_bytes().count(b"\n") == 6000
