@@ -10,7 +10,7 @@ absent     null; a column that no row has is null throughout
 So each value is the one that JSON has (`cells`), and rows stand in the kernel's order. A field's metadata says unit,
 since which kernel, meaning and source. Polls have a schema too, made of the trailer's fields.
 
-Importing this module raises `ConfigurationError` where pyarrow is not installed.
+Where pyarrow is not installed, importing this module raises `ConfigurationError`.
 """
 
 from __future__ import annotations
@@ -26,22 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtcp.batch import Batch
+from xtcp.encode.arrow_library import pa
 from xtcp.encode.cells import AF_INET, AF_INET6, STATE_NAMES, address_text, bytes_value, clean_text, is_address
-from xtcp.errors import ConfigurationError
 from xtcp.poll.trailer import Trailer
 from xtcp.schema.columns import COLUMNS, CONTEXT_NAMES
 from xtcp.schema.layout import column_dtype
 from xtcp.schema.model import ADDRESS, BLOB, STRING, TEXT, Column
 from xtcp.schema.names import STATES
-
-try:
-    import pyarrow as pa
-except ImportError as error:
-    raise ConfigurationError(
-        "Arrow and Parquet need pyarrow, which is not installed.",
-        "It is an extra, because not every machine has it.",
-        "Install it: pip install 'xtcp[arrow]'",
-    ) from error
 
 _WORDS: Final = pa.dictionary(pa.int32(), pa.string())
 _TYPES: Final = {ADDRESS: pa.string(), BLOB: pa.string(), STRING: _WORDS, TEXT: _WORDS}

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow as pa
-
 from xtcp.encode.arrow import record_batch, schema
+from xtcp.encode.arrow_library import pa
 
 if TYPE_CHECKING:
     from xtcp.batch import Batch

@@ -1,4 +1,4 @@
-"""Which form a destination's options ask for: `format` json, csv or envelopes, and `record` for the last."""
+"""Which form a destination's options ask for: `format` json, csv, arrow or envelopes, and `record` for the last."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 TEXTS: Final = ("json", "csv")
 ENVELOPES: Final = "envelopes"
-FORMATS: Final = (*TEXTS, ENVELOPES)
+ARROW: Final = "arrow"
+FORMATS: Final = (*TEXTS, ENVELOPES, ARROW)
 RECORDS: Final = ("flat", "xtcp2-1", "xtcp2-2", "xtcp")
 
 
@@ -30,6 +31,10 @@ def form_of(destination: Destination, otherwise: str = "json") -> Callable[[], F
             from xtcp.sinks.envelope_form import envelope_form
 
             return envelope_form(record)
+        if form == ARROW:
+            from xtcp.sinks.arrow_stream import ArrowForm
+
+            return ArrowForm()
         from xtcp.encode import make_encoder
         from xtcp.sinks.form import TextForm
 

@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from xtcp.encode.arrow import plain_schema, poll_table, record_batch
+from xtcp.encode.arrow_library import pa, pq
 from xtcp.schema.columns import COLUMNS, CONTEXT_NAMES
 
 if TYPE_CHECKING:

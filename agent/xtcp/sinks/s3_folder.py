@@ -13,18 +13,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO, Final
 
-from xtcp.errors import ConfigurationError, Unavailable
+from xtcp.encode.arrow_library import fs
+from xtcp.errors import Unavailable
 from xtcp.sinks.local_folder import Stored
 from xtcp.sinks.partitions import ours
-
-try:
-    from pyarrow import fs
-except ImportError as error:
-    raise ConfigurationError(
-        "s3:// needs pyarrow, which is not installed.",
-        "It is an extra, because not every machine has it.",
-        "Install it: pip install 'xtcp[arrow]'",
-    ) from error
 
 CONNECT_S: Final = 5.0
 REQUEST_S: Final = 20.0

@@ -66,11 +66,14 @@ _RECORD: Final = "of envelopes: flat, xtcp2-1, xtcp2-2, or xtcp: bare records, e
 
 SCHEMES: Final[Mapping[str, Scheme]] = {
     "stdout": Scheme(
-        "stdout:[?format=json|csv]", "standard output, an object a line", {"format": _FORMAT}, "xtcp.sinks.files:stdout"
+        "stdout:[?format=json|csv|arrow]",
+        "standard output, an object a line",
+        {"format": _FORMAT},
+        "xtcp.sinks.files:stdout",
     ),
     "file": Scheme(
-        "file:PATH[?format=json|csv]",
-        "a file, emptied first; csv where it ends in .csv",
+        "file:PATH[?format=json|csv|arrow]",
+        "a file, emptied first; csv where it ends in .csv, an Arrow stream in .arrow",
         {"format": _FORMAT},
         "xtcp.sinks.files:file",
     ),
