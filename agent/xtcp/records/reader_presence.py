@@ -6,7 +6,8 @@
 column of the fixed part is in every row; one of `INET_DIAG_INFO` where its member ends within `tcp_info_len`; one of
 another attribute where the attribute's bit is set. What they do not tell is judged by the value, zero being absent:
 columns of nested attributes (ULP), texts and bytes, and the two that only one of the layouts of tcp_info's last four
-bytes has.
+bytes has. Of an MPTCP subflow the kernel tells all or nothing, so one that is not zero stands for the others, those
+that need CAP_NET_ADMIN by themselves.
 
 *By value* (xtcp2's record, which sends no zeros and says no more): tcp_info came where `tcpi_state` is not zero, and
 was as long as the shortest of any kernel that holds every member that is not zero; skmeminfo, meminfo and what a
@@ -24,7 +25,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xtcp.schema.columns import BY_NAME, COLUMNS
+from xtcp.schema.columns import BY_NAME, COLUMNS, columns_needing
 from xtcp.schema.layout import members, size_of
 from xtcp.schema.model import BLOB, STRING, TEXT
 from xtcp.schema.mptcp_info import MPTCP_INFO
@@ -38,7 +39,8 @@ INFO: Final = (2,)
 # The lengths that struct tcp_info has had (DESIGN 4).
 INFO_LENGTHS: Final = (104, 192, 200, 224, 232, 240, 248, 280)
 
-# What decides whether a column is there: nothing, a bit of `attributes`, a length of tcp_info or mptcp_info, its value.
+# What decides whether a column is there: nothing, a bit of `attributes`, a length of tcp_info or mptcp_info, the values
+# of a subflow (1: those that need a capability), its own.
 _ALWAYS: Final = ("always", 0)
 _VALUE: Final = ("value", 0)
 
@@ -53,6 +55,8 @@ def _ends() -> dict[str, tuple[str, int]]:
 
 
 _ENDS: Final = _ends()
+_NEEDING: Final = frozenset(columns_needing("CAP_NET_ADMIN", None))
+_SUBFLOW: Final = {c.name: int(c.name in _NEEDING) for c in COLUMNS if c.attribute and c.attribute[:2] == (19, 3)}
 
 
 def _rule(name: str) -> tuple[str, int]:
@@ -61,6 +65,8 @@ def _rule(name: str) -> tuple[str, int]:
         return _ALWAYS
     if name == "tcp_info_len":
         return "bit", INFO[0]
+    if name in _SUBFLOW:
+        return "subflow", _SUBFLOW[name]
     if path is None or len(path) > 1 or BY_NAME[name].kind in (BLOB, STRING, TEXT):
         return _VALUE
     if path == INFO:
@@ -96,7 +102,10 @@ def by_attributes(columns: Columns, names: Iterable[str], rows: int) -> dict[str
         rule = _RULES[name]
         if rule not in bases:
             kind, number = rule
-            bases[rule] = _bit(attributes, number) if kind == "bit" else told[kind] >= number
+            if kind == "subflow":
+                bases[rule] = _any(columns, [one for one, needs in _SUBFLOW.items() if needs == number], rows)
+            else:
+                bases[rule] = _bit(attributes, number) if kind == "bit" else told[kind] >= number
         masks[name] = _with_values(bases[rule], columns.get(name))
     return masks
 
@@ -144,6 +153,15 @@ def notes(masks: Mapping[str, Mask], rows: int) -> dict[str, NDArray[np.generic]
 
 def _bit(attributes: NDArray[np.uint64], number: int) -> Mask:
     return (attributes >> np.uint64(number) & np.uint64(1)).astype(np.bool_)
+
+
+def _any(columns: Columns, names: Iterable[str], rows: int) -> Mask:
+    """Rows in which any of the columns is not zero."""
+    found = np.zeros(rows, np.bool_)
+    for name in names:
+        if name in columns:
+            found |= not_zero(columns[name])
+    return found
 
 
 def _with_values(base: Mask, column: NDArray[np.generic] | None) -> Mask:
