@@ -8,6 +8,7 @@ xtcp2_record      xtcp2's flat record, epochs 1 and 2
 varints           numbers to varints, whole columns at a time
 encoder           a batch to records
 envelopes         records to envelopes of a bounded size, numbered
+envelope_messages the envelope, header and trailer
 descriptor        google.protobuf's descriptors of a layout, made at run time
 reader_walk       records to an index of their fields, in lockstep
 signature         datagrams signed with a shared key

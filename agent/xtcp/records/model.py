@@ -66,16 +66,18 @@ class RecordField:
     derivation: Derivation = Derivation.SAME
     enum: EnumType | None = None
     comment: str = ""
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
 class Nested:
-    """A field that is a message."""
+    """A field that is a message. Fields of a record are never `repeated`, those of an envelope may be."""
 
     number: int
     name: str
     message: Message
     comment: str = ""
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class EnvelopeForm:
     record: int
     header: int | None = None
     trailer: int | None = None
+    record_name: str = "record"
 
 
 @dataclass(frozen=True)

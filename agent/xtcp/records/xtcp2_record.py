@@ -266,7 +266,7 @@ def _layout(epoch: Epoch) -> Layout:
         "xtcp_flat_record.v1",
         "proto3",
         record,
-        EnvelopeForm("Envelope", record=10),
+        EnvelopeForm("Envelope", record=10, record_name="row"),
         (("schema_version", epoch), ("daemon_version", f"xtcp {__version__}"), *_EMPTY),
     )
 
