@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from tests.cli.running import xtcp
 from xtcp.cli.main import parser
 from xtcp.settings import values
-from xtcp.settings.effective import Settings, load, reloaded, state_dir
+from xtcp.settings.effective import Settings, load, reloaded
 from xtcp.settings.options import given
 from xtcp.settings.problems import BadSettings
 from xtcp.settings.rendered import effective, render_markdown
@@ -132,14 +132,12 @@ def test_statsd_knows_the_frequency() -> None:
     assert [destination.options["frequency"] for destination in settings.dest] == ["1.5s", "5s"]
 
 
-def test_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root's is the system's, anybody else's is where XDG has it."""
-    settings = load({}, {})
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    assert state_dir(settings, {}) == Path("/var/lib/xtcp")
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert state_dir(settings, {"XDG_STATE_HOME": "/x"}) == Path("/x/xtcp")
-    assert state_dir(replace(settings, state_dir="/y"), {}) == Path("/y")
+def test_without_a_destination_rows_go_to_the_store() -> None:
+    """In the state directory, by whatever name; a store with a folder of its own stays there."""
+    assert [d.name for d in load({}, {}).dest] == ["store"]
+    assert [d.name for d in load({"state_dir": ["/x"]}, {}).dest] == ["store:/x"]
+    assert [d.name for d in load({"state_dir": ["/x"], "dest": ["store:", "null:"]}, {}).dest] == ["store:/x", "null"]
+    assert [d.name for d in load({"state_dir": ["/x"], "dest": ["store:/y"]}, {}).dest] == ["store:/y"]
 
 
 def test_what_a_reload_does_not_change_waits_for_a_restart(tmp_path: Path) -> None:
@@ -163,7 +161,7 @@ def test_validate_prints_what_run_would_do(tmp_path: Path) -> None:
     text = finished.stdout.decode()
     assert finished.returncode == 0, finished.stderr
     assert SECRET not in text and "sasl.password=***" in text
-    for line in (("nice = 7", "(XTCP_NICE)"), ("dest = ", f"({path}:1)"), ("groups = ", f"({path}:4)")):
+    for line in (("nice = 7", "(XTCP_NICE)"), ("dest = ", f"({path}:1)"), ("groups = ", f"({path}:3)")):
         assert any(row.startswith(line[0]) and row.endswith(line[1]) for row in text.splitlines()), text
     assert {row.lstrip("# ").split(" ")[0].rstrip(":") for row in text.splitlines()} == {s.name for s in SETTINGS}
     assert xtcp("validate", "-q").stdout == b""

@@ -66,6 +66,7 @@ def handle(args: argparse.Namespace) -> int:
             return found, waiting
 
         from xtcp.daemon.agent import Agent
+        from xtcp.daemon.endpoint import open_endpoint
         from xtcp.daemon.log import FromLibraries
         from xtcp.daemon.notify import Notifier
 
@@ -79,6 +80,9 @@ def handle(args: argparse.Namespace) -> int:
                 log=log,
                 notifier=Notifier(),
                 view=view,
+                make_endpoint=lambda now, judge: open_endpoint(
+                    now, judge, lambda error: log.warning("metrics_off", error=str(error))
+                ),
             ).run()
         finally:
             logging.getLogger().removeHandler(libraries)

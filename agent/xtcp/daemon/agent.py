@@ -29,7 +29,7 @@ from xtcp.daemon.schedule import Schedule, host_id
 from xtcp.errors import ExitCode, Temporary, XtcpError
 from xtcp.health.health import Health
 from xtcp.health.snapshot import HealthSnapshot
-from xtcp.metrics.agent_state import AgentState, Reload
+from xtcp.metrics.agent_state import AgentState, Reload, Verdict
 from xtcp.sinks.sink import PATIENCE_S
 from xtcp.sources.live import LiveDump
 
@@ -64,7 +64,7 @@ class Agent:
         log: Log,
         notifier: Notifier,
         view: View | None = None,
-        make_endpoint: Callable[[Agent], Endpoint | None] = lambda _agent: None,
+        make_endpoint: Callable[[Settings, Callable[[], Verdict]], Endpoint | None] = lambda _settings, _judge: None,
         clocks: Clocks = REAL,
         wait: Callable[[float], None] | None = None,
         make_dump: Callable[..., LiveDump] = LiveDump,
@@ -107,7 +107,7 @@ class Agent:
     def run(self) -> int:
         """Until the end; the exit code. Raises what ended it, after everything was sent and closed."""
         try:
-            self._endpoint = self._make_endpoint(self)
+            self._endpoint = self._make_endpoint(self.settings, self.verdict)
             self._started()
             while not self._over():
                 self._turn()
@@ -117,14 +117,18 @@ class Agent:
 
     def state(self) -> AgentState:
         """The agent at this moment; any thread may ask."""
-        now, interval = self._clocks.monotonic(), self.schedule.interval
         return self.figures.state(
             self.settings,
             self.outlets.states(),
             memory_limit=self.memory.limit,
             suppressed=self._log.suppressed,
-            verdict=self.figures.verdict(now, interval, self.settings.deadline, disabled=self._disabled),
+            verdict=self.verdict(),
         )
+
+    def verdict(self) -> Verdict:
+        """Whether the agent works, at this moment; any thread may ask."""
+        now, interval = self._clocks.monotonic(), self.schedule.interval
+        return self.figures.verdict(now, interval, self.settings.deadline, disabled=self._disabled)
 
     # --- a turn: a wait, a reload, a poll ---
 
@@ -288,8 +292,12 @@ class Agent:
                 self._away.symmetric_difference_update({name})
 
     def _publish(self) -> None:
-        if self._endpoint is not None:
+        if self._endpoint is None:
+            return
+        try:
             self._endpoint.publish(self.state(), self.snapshot)
+        except XtcpError as error:
+            self._log.error("metrics_file", error=error.what)
 
     # --- a reload ---
 
@@ -299,9 +307,9 @@ class Agent:
         figures = self.figures
         try:
             settings, waiting = self._read_again(self.settings)
-            self.outlets.exchange(settings.dest)
             if self._endpoint is not None:
                 self._endpoint.reload()
+            self.outlets.exchange(settings.dest)
         except XtcpError as error:
             self._log.error("reload_failed", error=str(error))
             figures.reload = replace(figures.reload, successful=False)
@@ -333,6 +341,7 @@ class Agent:
         self._publish()
         if self._endpoint is not None:
             self._endpoint.stop()
+            self._endpoint = None
         self._report_sinks()
         by = self._signals.ended_by
         reason = "signal " + signal.Signals(by).name if by is not None else "fault" if self._fatal else "done"

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from xtcp.settings.sources import DEFAULT, Flags, Resolved, resolve
 from xtcp.settings.table import BY_NAME, SETTINGS, Shape
 from xtcp.settings.values import Address, PortGroup
 from xtcp.sinks.destination import parse
-from xtcp.sinks.schemes import SCHEMES
 
 if TYPE_CHECKING:
     from xtcp.sinks.destination import Destination
 
 # The one scheme that xTCP's moduli are for: a record a datagram, to whoever listens.
 SAMPLED: Final = "udp"
+# Where rows go when nobody says where.
+STORE: Final = "store"
 # The one that has to know how long a poll may take.
 STATSD: Final = "statsd"
 
@@ -41,6 +40,8 @@ class Settings:
     disable_file: str | None
     listen: Address | None
     web_config: str | None
+    xtcp_names: bool
+    textfile: str | None
     groups: tuple[PortGroup, ...]
     nice: int
     memory_limit: int | None
@@ -98,28 +99,17 @@ def reloaded(before: Settings, flags: Flags, environ: Mapping[str, str]) -> tupl
     return of(replace(now, values=values)), waiting
 
 
-def state_dir(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the store is: `/var/lib/xtcp` for root, `$XDG_STATE_HOME/xtcp` otherwise, unless it was said."""
-    if settings.state_dir is not None:
-        return Path(settings.state_dir)
-    if os.geteuid() == 0:
-        return Path("/var/lib/xtcp")
-    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state", "xtcp")
-
-
 def _destinations(settings: Settings) -> tuple[Destination, ...]:
     """The destinations, the store where none was named; xTCP's moduli for those that they are for."""
     one_in = settings.sampling_modulus * settings.report_modulus
     found: list[Destination] = []
-    for destination in settings.dest or (_store(settings),):
-        passage, options = destination.passage, destination.options
+    for destination in settings.dest or (parse(f"{STORE}:"),):
+        passage, options, address = destination.passage, destination.options, destination.address
+        if destination.scheme == STORE:
+            address = address or settings.state_dir or ""
         if destination.scheme == SAMPLED and passage.sample is None:
             passage = replace(passage, sample=one_in)
         if destination.scheme == STATSD and "frequency" not in options:
             options = {**options, "frequency": f"{settings.frequency:g}s"}
-        found.append(replace(destination, passage=passage, options=options))
+        found.append(replace(destination, address=address, passage=passage, options=options))
     return tuple(found)
-
-
-def _store(settings: Settings) -> Destination:
-    return parse(f"store:{state_dir(settings)}" if "store" in SCHEMES else "null:")
