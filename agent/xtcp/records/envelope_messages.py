@@ -2,7 +2,11 @@
 
 The header says who sends, and which envelope of its stream this is, so that a receiver can tell what was lost.
 The trailer is `poll.trailer.Trailer`, field by field; it comes with the last envelope of a poll, or alone in one.
-Numbers are permanent, as those of `schema.tags`.
+
+Numbers are permanent, as those of `schema.tags`, and no record has the same: ClickHouse's `ProtobufList` takes every
+field of an envelope for a record, whatever its number (seen with 26.9). A header or trailer so read is a row of
+nothing but zeros, which the DDL leaves out by its family; numbers of a record's fields would make it a wrong row, or
+an error of the whole envelope.
 """
 
 from __future__ import annotations
@@ -21,9 +25,9 @@ def _fields(scalar: Scalar, rows: str, *, repeated: bool = False) -> tuple[Recor
 HEADER: Final = Message(
     "Header",
     (
-        RecordField(1, "hostname", "string", comment="the host that sends"),
-        RecordField(2, "stream", "uint64", comment="drawn at random whenever a sender begins"),
-        RecordField(3, "sequence", "uint64", comment="number of the envelope in its stream, from 0"),
+        RecordField(2001, "hostname", "string", comment="the host that sends"),
+        RecordField(2002, "stream", "uint64", comment="drawn at random whenever a sender begins"),
+        RecordField(2003, "sequence", "uint64", comment="number of the envelope in its stream, from 0"),
     ),
     "Who sends, and which envelope of its stream this is.",
 )
@@ -37,16 +41,16 @@ COUNT: Final = Message(
 TRAILER: Final = Message(
     "Trailer",
     (
-        *_fields("string", "1 hostname; 2 boot_id"),
-        *_fields("uint64", "3 poll_id"),
-        *_fields("string", "4 netns; 5 release; 6 byte_order"),
-        *_fields("int64", "7 wall_start_ns; 8 wall_end_ns; 9 monotonic_start_ns; 10 monotonic_end_ns"),
-        *_fields("uint64", "11 dumps; 12 messages; 13 rows; 14 duplicates; 15 quarantined; 16 damaged; 17 control"),
-        *_fields("uint64", "18 forged"),
-        Nested(19, "unknown", COUNT, "attributes that the agent does not know, by path", repeated=True),
-        Nested(20, "surplus", COUNT, "payloads longer than the struct known, by path", repeated=True),
-        *_fields("string", "21 flags", repeated=True),
-        *_fields("int64", "22 suspended_ns"),
+        *_fields("string", "2011 hostname; 2012 boot_id"),
+        *_fields("uint64", "2013 poll_id"),
+        *_fields("string", "2014 netns; 2015 release; 2016 byte_order"),
+        *_fields("int64", "2017 wall_start_ns; 2018 wall_end_ns; 2019 monotonic_start_ns; 2020 monotonic_end_ns"),
+        *_fields("uint64", "2021 dumps; 2022 messages; 2023 rows; 2024 duplicates; 2025 quarantined; 2026 damaged"),
+        *_fields("uint64", "2027 control; 2028 forged"),
+        Nested(2029, "unknown", COUNT, "attributes that the agent does not know, by path", repeated=True),
+        Nested(2030, "surplus", COUNT, "payloads longer than the struct known, by path", repeated=True),
+        *_fields("string", "2031 flags", repeated=True),
+        *_fields("int64", "2032 suspended_ns"),
     ),
     "The end of a poll: what the kernel sent and what became of it. No flag: complete as far as the kernel tells.",
 )
