@@ -7,11 +7,10 @@ Source: https://clickhouse.com/docs/interfaces/formats/Native, ClickHouse's src/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xtcp.schema.columns import COLUMNS
 from xtcp.schema.layout import column_dtype
@@ -44,7 +43,7 @@ def block_of(batches: Sequence[Batch]) -> bytes:
     """The rows of all `batches` as one block of the columns `columns_of(batches)`."""
     rows = sum(batch.rows for batch in batches)
     columns = columns_of(batches)
-    parts = [varint(len(columns)), varint(rows)]
+    parts: list[bytes | memoryview] = [varint(len(columns)), varint(rows)]
     constants = [batch.context.constants() for batch in batches]
     for column in columns:
         parts += [text(column.name), text(native_type(column))]
@@ -53,7 +52,7 @@ def block_of(batches: Sequence[Batch]) -> bytes:
     return b"".join(parts)
 
 
-def _values(column: Column, batch: Batch, constant: int | str | None) -> bytes:
+def _values(column: Column, batch: Batch, constant: int | str | None) -> bytes | memoryview:
     """The values of `column` in `batch`; of a constant of its context, or of none, as often as it has rows."""
     found = batch.columns.get(column.name)
     dtype = column_dtype(column.name)
@@ -63,19 +62,14 @@ def _values(column: Column, batch: Batch, constant: int | str | None) -> bytes:
         shape = (batch.rows, *dtype.shape)
         found = np.full(shape, constant or 0, dtype.base)
     if found.dtype.kind in "OS":
-        return b"".join(_texts(found))
-    return np.ascontiguousarray(found, found.dtype.newbyteorder("<")).tobytes()
+        return _texts(found.tolist())
+    return memoryview(np.ascontiguousarray(found, found.dtype.newbyteorder("<"))).cast("B")
 
 
-def _texts(values: NDArray[np.generic]) -> Iterator[bytes]:
+def _texts(values: list[Any]) -> bytes:
     """Each value with its length before it; the same few values occur again and again."""
-    known: dict[Any, bytes] = {}
-    get: Callable[[Any], bytes | None] = known.get
-    for value in values.tolist():
-        encoded = get(value)
-        if encoded is None:
-            encoded = known[value] = text(value)
-        yield encoded
+    known = {value: text(value) for value in set(values)}
+    return b"".join(map(known.__getitem__, values))
 
 
 def text(value: str | bytes) -> bytes:

@@ -56,7 +56,7 @@ class Server:
         self._connection: http.client.HTTPConnection | None = None
         self._used = 0.0
         self._tls = _context(target) if target.tls else None
-        self._compress = _compressor(target)
+        self._encoding, self._compress = _compressor(target)
         target.secret()
 
     def post(self, statement: str, data: bytes, token: str, timeout_s: float) -> None:
@@ -69,12 +69,11 @@ class Server:
         secret = self._target.secret()
         if secret:
             headers["X-ClickHouse-Key"] = secret
-        if self._target.compression != "none":
-            headers["Content-Encoding"] = self._target.compression
-            data = self._compress(data)
+        if self._encoding:
+            headers["Content-Encoding"] = self._encoding
         try:
             connection = self._connected(timeout_s)
-            connection.request("POST", f"/?{query}", data, headers)
+            connection.request("POST", f"/?{query}", self._compress(data), headers)
             answer = connection.getresponse()
             said = answer.read(1 << 20)
         except (OSError, http.client.HTTPException) as error:
@@ -115,16 +114,21 @@ def _context(target: Target) -> ssl.SSLContext:
         raise file_error(target.ca_file, error, f"ca.file of {target.name}") from error
 
 
-def _compressor(target: Target) -> Callable[[bytes], bytes]:
-    if target.compression != "zstd":
-        return lambda body: gzip.compress(body, 1, mtime=0)
-    try:
-        import zstandard
-    except ImportError as error:
-        what = f"{target.name}: compression=zstd needs zstandard."
-        raise ConfigurationError(what, "It is an extra.", "pip install zstandard, or compression=gzip") from error
-    compressed: Callable[[bytes], bytes] = zstandard.ZstdCompressor(1).compress
-    return compressed
+def _compressor(target: Target) -> tuple[str, Callable[[bytes], bytes]]:
+    """The name of what is done to a body, and what does it."""
+    if target.compression == "none":
+        return "", lambda body: body
+    if target.compression != "gzip":
+        try:
+            import zstandard
+        except ImportError as error:
+            if target.compression:
+                what = f"{target.name}: compression=zstd needs zstandard."
+                raise ConfigurationError(what, "It is an extra.", "pip install 'xtcp[clickhouse]'") from error
+        else:
+            compress: Callable[[bytes], bytes] = zstandard.ZstdCompressor(1).compress
+            return "zstd", compress
+    return "gzip", lambda body: gzip.compress(body, 1, mtime=0)
 
 
 def _reason(error: Exception) -> str:

@@ -23,7 +23,8 @@ from xtcp.sinks.text_file import file_error
 if TYPE_CHECKING:
     from xtcp.sinks.destination import Maker
 
-COMPRESSIONS: Final = ("none", "gzip", "zstd")
+# The first where zstandard is installed, else the second.
+COMPRESSIONS: Final = ("zstd", "gzip", "none")
 PORTS: Final = {"http": 8123, "https": 8443}
 
 # What the sink itself says with each insert.
@@ -47,7 +48,7 @@ class Target:
     password: str = field(default="", repr=False)
     password_file: str = ""
     ca_file: str = ""
-    compression: str = "none"
+    compression: str = ""
     timeout_s: float = 10.0
     keep_trying_s: float = 300.0
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -98,7 +99,7 @@ def target(destination: Destination) -> Target:
         options.get("password", ""),
         options.get("password.file", ""),
         options.get("ca.file", ""),
-        one_of(destination, "compression", COMPRESSIONS, COMPRESSIONS[0]),
+        one_of(destination, "compression", COMPRESSIONS, "") if "compression" in options else "",
         _seconds(name, options, "timeout", Target.timeout_s),
         _seconds(name, options, "keep-trying", Target.keep_trying_s),
         _settings(name, options),

@@ -141,7 +141,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
             "password.file": "a file whose first line is the password",
             "ca.file": "certificates to believe, where not the system's",
             "polls": "a table for the polls' trailers",
-            "compression": "of what is sent: none, gzip or zstd (default none)",
+            "compression": "of what is sent: zstd (default, where it is installed), gzip or none",
             "timeout": "of one insert (default 10s)",
             "keep-trying": "how long an insert is asked for again before its rows are dropped (default 5m)",
         },
