@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from xtcp.spelling import cleaned
+
 # `incomplete` and `filtered` only of a replay: the capture lacks the dump's end; rows were chosen. The last four are
 # the daemon's: the queue of the sink that reads this had no room for some rows; rows were shed for want of memory;
 # the poll was broken off by the end of the agent; the wall clock stepped since the poll before.

@@ -55,8 +55,8 @@ class DatagramSocket:
 
     @property
     def ready(self) -> bool:
-        """Whether there is a socket, or it is time to try for one."""
-        return self._socket is not None or self._clock() >= self._next_at
+        """Whether there is a socket; `refresh` tries for one."""
+        return self._socket is not None
 
     def refresh(self) -> float:
         """Opens what should be opened; returns the seconds after which it wants to be called again."""

@@ -115,7 +115,7 @@ class Statsd:
 
     @property
     def ready(self) -> bool:
-        """Whether there is a socket, or may be."""
+        """Whether there is a socket; `tick` tries for one."""
         return self._sender.ready
 
     def tick(self) -> float:

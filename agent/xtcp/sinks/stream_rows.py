@@ -57,8 +57,8 @@ class StreamRows:
 
     @property
     def ready(self) -> bool:
-        """Whether there is a connection, or it is time to try for one."""
-        return self._socket is not None or time.monotonic() >= self._next_at
+        """Whether there is a connection; `tick` tries for one."""
+        return self._socket is not None
 
     def tick(self) -> float:
         """Connects, where it is time; returns the seconds until it is."""
