@@ -24,6 +24,7 @@ class Trailer:
     is what the kernel sent, `rows` what was decoded, `duplicates` of these removed, so `rows - duplicates` were
     delivered; `messages == rows + quarantined + control`. `flags` are those of `FLAGS` that apply; none: the poll is
     complete, as far as the kernel tells. `suspended_ns` is how long the host slept since the poll before.
+    Names are cleaned, as those of a `Context` are.
     """
 
     hostname: str
@@ -48,6 +49,10 @@ class Trailer:
     surplus: Mapping[str, int] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     suspended_ns: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("hostname", "netns", "release"):
+            object.__setattr__(self, name, cleaned(getattr(self, name)))
 
     def flagged(self, flag: str) -> Trailer:
         """The same with one of `FLAGS` more."""
