@@ -1,0 +1,300 @@
+"""The fields of a block of rows that have the same columns: a layout's table and the columns, to parts of a record.
+
+A part is what stands in every row at its place: a `Piece` of up to 8 bytes, `Exact` bytes that are the same in all
+rows, `Blocks` of as many bytes in each, or `Blobs`, bytes of any length a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtcp.batch import Batch
+from xtcp.encode.cells import AF_INET, clean_text
+from xtcp.records import varints
+from xtcp.records.model import LONGEST_TEXT, Derivation, Message, Nested, Presence, RecordField
+from xtcp.records.varints import WORD_BYTES, Piece
+
+# With more distinct texts than this in a block, sorting them is cheaper than looking for one after the other.
+_FEW_TEXTS: Final = 16
+# Bytes of at most so many values, each at most so long, are handled as texts are.
+_FEW_BLOBS: Final = 256
+_SHORT_BLOB: Final = 64
+_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The same bytes in every row, more than a word of them."""
+
+    data: bytes
+
+    @property
+    def length(self) -> int:
+        """In every row."""
+        return len(self.data)
+
+    def first_word(self) -> np.uint64:
+        """Its first 8 bytes."""
+        return np.uint64(int.from_bytes(self.data[:WORD_BYTES], "little"))
+
+    def write(self, data: NDArray[np.uint8], offset: NDArray[np.int64]) -> None:
+        """At `offset` (n,)."""
+        wide = np.dtype(f"V{len(self.data)}")
+        places = np.ndarray((len(data) - len(self.data) + 1,), wide, data, strides=(1,))
+        places[offset] = np.frombuffer(self.data, wide)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """As many bytes in every row: `values` u8 (n, k), k at least a word."""
+
+    values: NDArray[np.uint8]
+
+    @property
+    def length(self) -> int:
+        """In every row."""
+        return int(self.values.shape[1])
+
+    def first_word(self) -> NDArray[np.uint64]:
+        """The first 8 bytes of each."""
+        words = np.ascontiguousarray(self.values[:, :WORD_BYTES]).view("<u8")[:, 0]
+        return words.astype(np.uint64, copy=False)
+
+    def write(self, data: NDArray[np.uint8], offset: NDArray[np.int64]) -> None:
+        """At `offset` (n,)."""
+        wide = np.dtype(f"V{self.length}")
+        places = np.ndarray((len(data) - self.length + 1,), wide, data, strides=(1,))
+        places[offset] = np.ascontiguousarray(self.values).view(wide)[:, 0]
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """Bytes of any length, one or none a row."""
+
+    values: list[bytes]
+    length: NDArray[np.int64]
+
+    def first_word(self) -> NDArray[np.uint64]:
+        """The first 8 bytes of each."""
+        return np.array([int.from_bytes(value[:WORD_BYTES], "little") for value in self.values], np.uint64)
+
+    def write(self, data: NDArray[np.uint8], offset: NDArray[np.int64]) -> None:
+        """At `offset` (n,)."""
+        for value, at in zip(self.values, offset.tolist(), strict=True):
+            data[at : at + len(value)] = np.frombuffer(value, np.uint8)
+
+
+Part: TypeAlias = Piece | Exact | Blocks | Blobs
+
+
+class Source:
+    """The columns of a block: `rows` of `batch`, all of one presence pattern and, where it is known, one family.
+
+    `constants` by field name; `count` records went before.
+    """
+
+    def __init__(self, batch: Batch, rows: NDArray[np.int64], constants: Mapping[str, int | str], count: int) -> None:
+        self._batch = batch
+        self._rows: slice | NDArray[np.int64] = rows
+        if int(rows[-1]) - int(rows[0]) + 1 == len(rows):
+            self._rows = slice(int(rows[0]), int(rows[-1]) + 1)
+        self._first = int(rows[0])
+        self._context = batch.context.constants()
+        self._constants = constants
+        self.count = count
+        self.size = len(rows)
+
+    def value(self, field: RecordField) -> int | str | NDArray[Any] | None:
+        """What the field is made of: one value for all rows, a column (n,) or (n, 16), None where there is none."""
+        if field.derivation is Derivation.CONSTANT:
+            return self._constants.get(field.name)
+        if field.derivation is Derivation.COUNTER:
+            return np.arange(self.count + 1, self.count + self.size + 1, dtype=np.uint64)
+        if field.column in self._context:
+            return self._context[field.column]
+        column: NDArray[Any] | None = self._batch.columns.get(field.column)
+        mask = self._batch.valid.get(field.column)
+        if column is None or (mask is not None and not mask[self._first]):
+            return None
+        return column[self._rows]
+
+    @property
+    def ipv4(self) -> bool:
+        """Whether the rows are of IPv4 sockets."""
+        family = self._batch.columns.get("idiag_family")
+        return family is not None and int(family[self._first]) == AF_INET
+
+
+def fields_of(message: Message, source: Source) -> Iterator[Part]:
+    """The parts of a message, in order."""
+    for field in message.fields:
+        if isinstance(field, Nested):
+            yield from _nested(field, source)
+        else:
+            yield from _field(field, source)
+
+
+def _nested(field: Nested, source: Source) -> Iterator[Part]:
+    inner = list(fields_of(field.message, source))
+    if not inner:
+        return
+    prefix = varints.tag(field.number, varints.LENGTH)
+    constant = sum(part.length for part in inner if isinstance(part.length, int))
+    varying = [part.length for part in inner if not isinstance(part.length, int)]
+    if varying:
+        lengths = np.full(source.size, constant, np.int64)
+        for length in varying:
+            lengths += length
+        yield from varints.numbers(prefix, lengths, int(lengths.max()), zeros=True)
+    else:
+        yield from _constant(prefix + varints.varint(constant))
+    yield from inner
+
+
+def _constant(data: bytes) -> Iterator[Part]:
+    yield varints.constant(data) if len(data) <= WORD_BYTES else Exact(data)
+
+
+def _field(field: RecordField, source: Source) -> Iterator[Part]:
+    value = source.value(field)
+    if value is None:
+        return
+    if isinstance(value, int | str):
+        yield from _same(field, value)
+    elif field.type == "bytes" and value.ndim == 2:
+        yield from _addresses(field, value, source)
+    elif value.dtype == object:
+        yield from _blobs(field, value)
+    elif value.dtype.kind == "S":
+        yield from _texts(field, value)
+    else:
+        yield from _numbers(field, value)
+
+
+def _same(field: RecordField, value: int | str) -> Iterator[Part]:
+    """One value for all rows."""
+    if isinstance(value, str):
+        data = text_bytes(value)
+        if data or field.presence is Presence.GIVEN:
+            yield from _constant(_delimited(field, data))
+        return
+    number = _derived(field, value) & 0xFFFF_FFFF_FFFF_FFFF
+    if number or field.presence is Presence.GIVEN:
+        yield from _constant(varints.tag(field.number, varints.VARINT) + varints.varint(number))
+
+
+def _derived(field: RecordField, value: Any) -> Any:
+    """A number, or a column of them, as the field has it."""
+    match field.derivation:
+        case Derivation.SECONDS:
+            return value // _NS
+        case Derivation.NANOSECONDS:
+            return value % _NS
+        case Derivation.LOW_WORD:
+            return value & type(value)(0xFFFF_FFFF) if isinstance(value, int) else value & np.uint64(0xFFFF_FFFF)
+        case Derivation.HIGH_WORD:
+            return value >> 32 if isinstance(value, int) else value >> np.uint64(32)
+        case _:
+            return value
+
+
+def _numbers(field: RecordField, column: NDArray[Any]) -> Iterator[Part]:
+    column = _derived(field, column)
+    unsigned = column.view(np.uint64) if column.dtype == np.int64 else column
+    # All bits that occur: 0 where all are, as long as the largest, and equal to the first where all are the same.
+    bits = int(np.bitwise_or.reduce(unsigned))
+    if bits == int(unsigned[0]) and (unsigned == unsigned[0]).all():
+        yield from _same_number(field, bits)
+        return
+    prefix = varints.tag(field.number, varints.VARINT)
+    yield from varints.numbers(prefix, unsigned, bits, zeros=field.presence is Presence.GIVEN)
+
+
+def _same_number(field: RecordField, number: int) -> Iterator[Part]:
+    if number or field.presence is Presence.GIVEN:
+        yield from _constant(varints.tag(field.number, varints.VARINT) + varints.varint(number))
+
+
+def _addresses(field: RecordField, column: NDArray[np.uint8], source: Source) -> Iterator[Part]:
+    tag = varints.tag(field.number, varints.LENGTH)
+    if field.derivation is Derivation.ADDRESS and source.ipv4:
+        yield varints.constant(tag + varints.varint(4))
+        word = np.ascontiguousarray(column[:, :4]).view("<u4")[:, 0].astype(np.uint64)
+        yield Piece(word, 4, 4)
+    else:
+        yield varints.constant(tag + varints.varint(column.shape[1]))
+        yield Blocks(column)
+
+
+def _blobs(field: RecordField, column: NDArray[Any]) -> Iterator[Part]:
+    """Bytes of any length; the few that many rows share (what a newer kernel appends) as texts are."""
+    values = column.tolist()
+    fields = dict.fromkeys(values, b"")
+    for value in fields:
+        data = text_bytes(value) if field.type == "string" else bytes(value)
+        if data or field.presence is Presence.GIVEN:
+            fields[value] = _delimited(field, data)
+    encoded = list(fields.values())
+    if len(fields) <= _FEW_BLOBS and max(map(len, encoded)) <= _SHORT_BLOB:
+        number = {value: index for index, value in enumerate(fields)}
+        yield from _few(encoded, np.array([number[value] for value in values], np.intp))
+        return
+    blobs = [fields[value] for value in values]
+    yield Blobs(blobs, np.array([len(blob) for blob in blobs], np.int64))
+
+
+def _texts(field: RecordField, column: NDArray[Any]) -> Iterator[Part]:
+    values, which = _distinct(column)
+    yield from _few([_text_field(field, value) for value in values], which)
+
+
+def _few(encoded: list[bytes], which: NDArray[np.intp]) -> Iterator[Part]:
+    """Few distinct fields, and which of them each row has."""
+    if len(encoded) == 1:
+        if encoded[0]:
+            yield from _constant(encoded[0])
+        return
+    yield from varints.texts(encoded, which)
+
+
+def _text_field(field: RecordField, value: bytes) -> bytes:
+    if field.enum is not None:
+        number = dict(field.enum.congestion).get(clean_text(value), 0)
+        data = varints.tag(field.number, varints.VARINT) + varints.varint(number)
+        return data if number or field.presence is Presence.GIVEN else b""
+    text = text_bytes(value)
+    return _delimited(field, text) if text or field.presence is Presence.GIVEN else b""
+
+
+def _delimited(field: RecordField, data: bytes) -> bytes:
+    return varints.tag(field.number, varints.LENGTH) + varints.varint(len(data)) + data
+
+
+def text_bytes(value: bytes | str) -> bytes:
+    """A text as UTF-8 that every reader takes, at most `LONGEST_TEXT` bytes, cut at a character's end."""
+    data = clean_text(value).encode()
+    return data if len(data) <= LONGEST_TEXT else data[:LONGEST_TEXT].decode("utf-8", "ignore").encode()
+
+
+def _distinct(column: NDArray[Any]) -> tuple[list[bytes], NDArray[np.intp]]:
+    """The distinct texts of a column (n,) of `S16`, and which of them each row has."""
+    halves = np.ascontiguousarray(column).view(np.uint64).reshape(-1, 2)
+    which = np.zeros(len(column), np.intp)
+    left = np.ones(len(column), np.bool_)
+    values: list[bytes] = []
+    while True:
+        at = int(left.argmax())
+        if not left[at]:
+            return values, which
+        if len(values) == _FEW_TEXTS:
+            found, which = np.unique(column, return_inverse=True)
+            return found.tolist(), which.reshape(-1)
+        same = (halves[:, 0] == halves[at, 0]) & (halves[:, 1] == halves[at, 1])
+        which[same] = len(values)
+        values.append(bytes(column[at]))
+        left &= ~same
