@@ -143,9 +143,7 @@ def _context(path: Path, tls: Mapping[str, Any]) -> ssl.SSLContext:
         raise _bad(path, "min_version is above max_version")
     if tls.get("prefer_server_cipher_suites", True) is True:
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
-    ciphers = [_openssl_name(name) for name in _texts(path, tls, "cipher_suites")]
-    if ciphers:
-        _of_openssl(path, "cipher_suites", lambda: context.set_ciphers(":".join(ciphers)))
+    _ciphers(path, context, _texts(path, tls, "cipher_suites"))
     cert, key = _path(path, tls, "cert_file"), _path(path, tls, "key_file")
     _of_openssl(path, f"cert_file {cert} and key_file {key}", lambda: context.load_cert_chain(cert, key, _no_password))
     context.verify_mode = _one_of(path, tls, "client_auth_type", "", _CLIENT_AUTH)
@@ -161,6 +159,18 @@ def _context(path: Path, tls: Mapping[str, Any]) -> ssl.SSLContext:
     return context
 
 
+def _ciphers(path: Path, context: ssl.SSLContext, names: list[str]) -> None:
+    """Allows only these; those of TLS 1.3 are always allowed, as in Go."""
+    always = {cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] == "TLSv1.3"}
+    wanted = {name: _openssl_name(name) for name in names if name not in always}
+    if wanted:
+        _of_openssl(path, "cipher_suites", lambda: context.set_ciphers(":".join(wanted.values())))
+    allowed = {cipher["name"] for cipher in context.get_ciphers()}
+    for name, ours in wanted.items():
+        if ours not in allowed:
+            raise _bad(path, f"cipher_suites names {name}, which OpenSSL does not have")
+
+
 def _no_password() -> str:
     """A key with a password would make OpenSSL ask at the terminal."""
     raise ValueError("the key has a password")
@@ -170,7 +180,7 @@ def _of_openssl(path: Path, what: str, act: Callable[[], object]) -> None:
     try:
         act()
     except ssl.SSLError as error:
-        reason = (error.reason or str(error)).replace("_", " ").lower()
+        reason = (getattr(error, "reason", None) or str(error)).replace("_", " ").lower()
         raise _bad(path, f"{what}: OpenSSL says {reason}") from None
     except OSError as error:
         raise _bad(path, f"{what}: {error.strerror}") from None

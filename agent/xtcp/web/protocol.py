@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -49,13 +51,14 @@ class Surroundings:
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection, and a `Guest`. `opening` is the task that shakes hands, while it does."""
+    """A connection, and a `Guest`, from before its TLS handshake on. `abandoned` tells that we ended it."""
 
-    def __init__(self, around: Surroundings, address: str) -> None:
+    def __init__(self, around: Surroundings, address: str, connection: socket.socket) -> None:
         super().__init__(around.config, around.state, {}, around.loop)
         self.address = address
-        self.opening: asyncio.Task[None] | None = None
+        self.abandoned = False
         self._around = around
+        self._connection = connection
         self._timer: asyncio.TimerHandle | None = None
         self._head_expected = False
         self._served = False
@@ -79,10 +82,14 @@ class BoundedProtocol(H11Protocol):
 
     def abandon(self) -> None:
         """The same, uncounted."""
-        if self.opening is not None:
-            self.opening.cancel()
-        elif self.transport is not None:
-            self.transport.abort()
+        self.abandoned = True
+        transport: asyncio.Transport | None = self.transport
+        if transport is not None:
+            transport.abort()
+        else:
+            # Its descriptor is asyncio's to close, which sees the end of the connection.
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The connection can be used, its TLS handshake is over."""

@@ -58,6 +58,7 @@ class Server:
         self._looked = 0.0
         self._admission = Admission()
         self._refused: Counter[str] = Counter()
+        self._opening: set[asyncio.Task[None]] = set()
         self._listeners: list[socket.socket] = []
         self._around: Surroundings | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -206,9 +207,11 @@ class Server:
 
         assert self._around is not None and self._loop is not None
         context = self._configuration.context
-        guest = BoundedProtocol(self._around, address)
+        guest = BoundedProtocol(self._around, address, connection)
         if self._admission.admit(guest):
-            guest.opening = self._loop.create_task(self._open(guest, connection, context))
+            opening = self._loop.create_task(self._open(guest, connection, context))
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
             return
         self._refused["full"] += 1
         with suppress(OSError):
@@ -227,12 +230,9 @@ class Server:
             )
         except OSError:
             # A handshake that failed, or took too long; `ssl.SSLError` is one of these.
-            self._refused["tls"] += 1
+            if not guest.abandoned:
+                self._refused["tls"] += 1
             self._admission.leave(guest)
-        except asyncio.CancelledError:
-            connection.close()
-        finally:
-            guest.opening = None
 
     async def _part(self) -> None:
         """Ends all connections, those that are being answered a little later."""
@@ -241,6 +241,8 @@ class Server:
             await asyncio.sleep(0.02)
         for guest in self._admission:
             guest.abandon()
+        if self._opening:
+            await asyncio.wait(self._opening, timeout=self._grace_s)
         await asyncio.sleep(0)
 
 
