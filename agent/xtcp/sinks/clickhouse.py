@@ -221,7 +221,8 @@ class ClickHouse:
         if self._error is not None:
             return
         reason = failure.reason
-        what = f"{self._target.name}: {failure.said} ({reason})."
+        named = "" if reason in failure.said else f" ({reason})"
+        what = f"{self._target.name}: {failure.said.rstrip('.')}{named}."
         if reason in _LOGIN:
             self._error = PermissionMissing(what, "The server knows no such user, or the password is another.",
                                             "Check user and password.file.")  # fmt: skip
