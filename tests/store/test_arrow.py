@@ -135,7 +135,8 @@ def test_numbers_are_not_copied() -> None:
 
 def test_odd_values() -> None:
     """A state that no kernel has, texts and names that are not text, more texts than few, a time beyond 2262."""
-    rows: list[Row] = [{"idiag_state": 200, "cong": f"c{n}".encode()} for n in range(20)] + [{"cong": b"\xff\xfe"}]
+    rows: list[Row] = [{"idiag_state": 200, "cong": f"c{n}".encode()} for n in range(20)]
+    rows += [{"cong": b"\xff\xfe"}]
     batch = batch_of(rows, Context(hostname="a\udc80\0\x1b", netns="\u202e'; DROP", timestamp_ns=2**63))
     expected = as_stored([batch])
     for row in expected:

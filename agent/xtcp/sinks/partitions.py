@@ -76,11 +76,16 @@ class Ours:
 def encoded(value: str) -> str:
     """A value as part of a folder's name; different values have different names."""
     text = clean_text(value)
-    name = quote(text, safe="", errors="strict")
+    name = quote(text, safe="")
     if len(name) <= _LONGEST and text == value:
         return name
     digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
-    kept = re.sub("%.?$", "", name[: _LONGEST - _HASH - 1])
+    room = _LONGEST - _HASH - 1
+    kept = ""
+    for character in text:  # between two characters, because a reader decodes what is kept
+        if len(kept) + len(each := quote(character, safe="")) > room:
+            break
+        kept += each
     return f"{kept}~{digest}"
 
 

@@ -1,0 +1,349 @@
+"""Files begin and end with polls; a row is accepted when its file is final; a failing disk costs what it must."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.store.made import (
+    HOUR_NS,
+    INTERVAL_NS,
+    START_NS,
+    Clock,
+    batch,
+    files,
+    lines_of,
+    selected,
+    trailer,
+)
+from xtcp.ledger import Account, Balance
+from xtcp.sinks import partitioned
+from xtcp.sinks.local_folder import LocalDraft, LocalFolder
+from xtcp.sinks.parquet import Parquet
+from xtcp.sinks.partitioned import Limits, Partitioned
+from xtcp.sinks.zstd_lines import Lines
+
+LIMITS = Limits(age_s=600, size=1 << 20)
+
+
+class Bench:
+    """A sink of compressed lines over `folder`, its account and its clock."""
+
+    def __init__(self, path: Path, limits: Limits = LIMITS, folder: LocalFolder | None = None) -> None:
+        self.path = path
+        self.clock = Clock()
+        self.account = Account("lines")
+        self.sink = Partitioned(
+            folder or LocalFolder(path), Lines(), self.account, limits, clock=self.clock, wall=self.clock.wall
+        )
+
+    def poll(self, number: int, *cookies: int, host: str = "web-1", then_s: float = 30) -> None:
+        """A whole poll, `number` intervals after the first, and `then_s` after it."""
+        start = START_NS + number * INTERVAL_NS
+        self.sink.accept(batch(*cookies, start_ns=start, host=host))
+        self.sink.end_poll(trailer(start, host))
+        self.clock.now += then_s
+
+    @property
+    def balance(self) -> Balance:
+        """Balanced at every moment."""
+        balance = self.account.balance()
+        assert balance.balanced, balance.line()
+        return balance
+
+    def cookies(self) -> list[int]:
+        """Those of all final files."""
+        return sorted(row["idiag_cookie"] for row in lines_of(self.path))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """An open sink."""
+    made = Bench(tmp_path)
+    yield made
+    made.sink.close()
+    assert not made.balance.in_flight
+
+
+def test_a_row_is_accepted_when_its_file_is_final(bench: Bench) -> None:
+    """The first poll at once, the others with the poll that ends at the file's age; until then they are in flight."""
+    bench.poll(0, 1, 2)
+    assert (bench.balance.accepted, bench.balance.in_flight) == (2, 0)
+    assert bench.cookies() == [1, 2]
+    for number in range(1, 20):
+        bench.poll(number, number + 10)
+    assert bench.balance.in_flight == 19 and bench.cookies() == [1, 2]
+    bench.poll(20, 100)
+    bench.poll(21, 101)
+    assert (bench.balance.accepted, bench.balance.in_flight) == (23, 0)
+    assert len(bench.cookies()) == 23
+    sizes = sum(path.stat().st_size for path in (bench.path / "sockets").rglob("*.zst"))
+    assert bench.balance.bytes == sizes
+
+
+def test_polls_come_after_their_rows(bench: Bench) -> None:
+    """In a file of the same name, with every trailer of the polls that ended in it."""
+    for number in range(25):
+        bench.poll(number, number)
+    bench.sink.flush()
+    assert files(bench.path) == files(bench.path, "polls")
+    assert sorted(p.name for p in (bench.path / "sockets").rglob("xtcp*")) == sorted(
+        p.name for p in (bench.path / "polls").rglob("xtcp*")
+    )
+    assert [row["poll_id"] for row in lines_of(bench.path, "polls")] == [START_NS + n * INTERVAL_NS for n in range(25)]
+
+
+def test_a_poll_without_a_socket(bench: Bench) -> None:
+    """Its trailer is kept all the same."""
+    bench.sink.end_poll(trailer(rows=0))
+    assert files(bench.path) == [] and len(list(lines_of(bench.path, "polls"))) == 1
+
+
+def test_a_large_file_ends_with_its_poll_or_at_twice_the_size(tmp_path: Path) -> None:
+    """By size at the end of a poll; in its midst only when it would not end otherwise."""
+    bench = Bench(tmp_path, Limits(age_s=1e9, size=3_000))
+    bench.poll(0, 0)
+    many = tuple(range(100_000, 100_400))
+    start = START_NS + INTERVAL_NS
+    published = []
+    for _ in range(200):
+        bench.sink.accept(batch(*many, start_ns=start))
+        published.append(len(files(bench.path)))
+    assert (published[-1] > 1 and published[:3] == [2, 2, 2]) or published[0] == 1
+    bench.sink.end_poll(trailer(start))
+    bench.sink.close()
+    assert bench.balance.accepted == 1 + 200 * 400
+
+
+def test_fault_72_the_start_of_the_poll_decides_the_partition(bench: Bench) -> None:
+    """By the host's own wall clock: over the hour's end, after a step back, in 1970; whatever the clock here says."""
+    start = START_NS + HOUR_NS - 1
+    bench.sink.accept(batch(1, start_ns=start))
+    # The same poll, another dump, after the full hour.
+    later = batch(2, start_ns=start + 10**9)
+    object.__setattr__(later.context, "poll_id", start)
+    bench.sink.accept(later)
+    bench.clock.leap_ns = -5 * HOUR_NS
+    bench.sink.end_poll(trailer(start))
+    for number, when in enumerate((start + HOUR_NS, start - HOUR_NS, 5, START_NS), 3):
+        bench.sink.accept(batch(number, start_ns=when))
+        bench.sink.end_poll(trailer(when))
+    bench.sink.flush()
+    where = {path.parts[-3] + "/" + path.parts[-2] for path in (bench.path / "sockets").rglob("*.zst")}
+    assert where == {
+        *("date=2026-11-23/hour=22", "date=2026-11-23/hour=23", "date=2026-11-23/hour=21"),
+        "date=1970-01-01/hour=00",
+    }
+    assert bench.cookies() == [1, 2, 3, 4, 5, 6]
+    (torn,) = [p for p in (bench.path / "sockets").rglob("*.zst") if p.read_bytes() != b"" and has(p, 1)]
+    assert has(torn, 2)
+
+
+def has(path: Path, cookie: int) -> bool:
+    """Whether the file has a row of `cookie`."""
+    import zstandard
+
+    with path.open("rb") as file:
+        return b'"idiag_cookie":%d}' % cookie in zstandard.ZstdDecompressor().stream_reader(file).read()
+
+
+def test_a_new_hour_ends_the_file_of_the_last(bench: Bench) -> None:
+    """Without waiting for its age."""
+    bench.poll(0, 0)
+    bench.poll(1, 1)
+    bench.poll(121, 2)
+    assert bench.cookies() == [0, 1] and bench.balance.in_flight == 1
+
+
+def test_a_poll_without_an_end_ends_by_time(bench: Bench) -> None:
+    """Its host went away in its midst; `tick` ends the file at twice the age, and says when it wants to be called."""
+    bench.poll(0, 0)
+    bench.sink.accept(batch(1, start_ns=START_NS + INTERVAL_NS))
+    bench.clock.now += 599
+    assert bench.sink.tick() == pytest.approx(601)
+    bench.clock.now += 600
+    bench.sink.tick()
+    assert bench.balance.in_flight == 1
+    bench.clock.now += 2
+    bench.sink.tick()
+    assert bench.balance.accepted == 2
+
+
+def test_many_hosts_have_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collector's: the file that was written longest ago ends for another, and no row is lost."""
+    monkeypatch.setattr(partitioned, "MOST_OPEN", 5)
+    bench = Bench(tmp_path)
+    for number in range(3):
+        for host in range(12):
+            bench.poll(0 if number == 0 else number, number * 100 + host, host=f"h{host}")
+            assert len(list(Path("/proc/self/fd").iterdir())) < 60
+    assert sum(path.endswith(".tmp") for path in files(bench.path)) <= 5
+    bench.sink.close()
+    assert bench.balance.accepted == 36 and len(bench.cookies()) == 36
+
+
+def test_what_waits_in_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parquet keeps rows to write many at once; over the bound the file that keeps most writes."""
+    monkeypatch.setattr(partitioned, "BUFFER_BYTES", 100_000)
+    clock, account = Clock(), Account("parquet")
+    sink = Partitioned(LocalFolder(tmp_path), Parquet(), account, LIMITS, clock=clock, wall=clock.wall)
+    for number in range(60):
+        sink.accept(batch(*range(10 + number), host=f"h{number % 4}"))
+        kept = sum(part.writer.buffered for part in sink._open.values() if part.writer is not None)
+        assert kept <= 100_000
+    sink.close()
+    (count,) = selected(f"SELECT count(*) AS n FROM '{tmp_path}/sockets/*/*/*/*.parquet'")
+    assert account.balance().accepted == count["n"] == sum(10 + n for n in range(60))
+
+
+# --- what fails ---
+
+
+class Failing(LocalFolder):
+    """A folder whose drafts raise what `faults` says next: at creation, at a write, or when published."""
+
+    def __init__(self, root: Path, faults: Sequence[tuple[str, int] | None]) -> None:
+        super().__init__(root)
+        self._faults = iter(faults)
+
+    def create(self, path: str) -> LocalDraft:
+        """With the next fault, if any."""
+        what, number = next(self._faults, None) or ("", 0)
+        if what == "create":
+            raise OSError(number, os.strerror(number))
+        draft = super().create(path)
+        if what == "publish":
+            draft.publish = lambda: _raise(number)  # type: ignore[method-assign]
+        if what == "write":
+            draft._file = Broken(draft._file, number)  # type: ignore[assignment]
+        return draft
+
+
+class Broken:
+    """A file that cannot be written."""
+
+    def __init__(self, file: BinaryIO, number: int) -> None:
+        self._file, self._number = file, number
+
+    def write(self, _: bytes) -> int:
+        """Fails."""
+        _raise(self._number)
+        return 0
+
+    def tell(self) -> int:
+        """Nothing was written."""
+        return 0
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Closes the file below."""
+        self._file.close()
+
+
+def _raise(number: int) -> None:
+    raise OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize("where", ["create", "write", "publish"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+def test_fault_65_a_disk_that_fails_and_recovers(where: str, number: int, tmp_path: Path) -> None:
+    """The file is given up, its rows are dropped by the errno's name, their poll says so, and nothing of it stays;
+    after a pause everything is as before.
+    """
+    bench = Bench(tmp_path, folder=Failing(tmp_path, [None, None, (where, number)]))
+    name = errno.errorcode[number]
+    bench.poll(0, 0)
+    bench.poll(1, 1, 2, then_s=0)
+    bench.sink.flush()
+    assert dict(bench.balance.dropped) == {name: 2}
+    assert name in str(bench.sink.error)
+    assert 0 < bench.sink.tick() <= 1 and bench.sink.ready is False
+    bench.sink.accept(batch(3, start_ns=START_NS + 2 * INTERVAL_NS))
+    bench.sink.end_poll(trailer(START_NS + 2 * INTERVAL_NS))
+    assert dict(bench.balance.dropped) == {name: 3}
+    bench.clock.now += 2
+    bench.poll(3, 4)
+    bench.sink.close()
+    assert bench.cookies() == [0, 4] and bench.balance.accepted == 2
+    assert not [path for table in ("sockets", "polls") for path in files(tmp_path, table) if path.endswith("tmp")]
+    flags = [row["flags"] for row in lines_of(tmp_path, "polls")]
+    assert flags == [[], ["dropped"], ["dropped"], []]
+
+
+def test_pauses_grow_while_it_fails(tmp_path: Path) -> None:
+    """From a second to a minute."""
+    bench = Bench(tmp_path, folder=Failing(tmp_path, [("create", errno.ENOSPC)] * 40))
+    pauses = []
+    for number in range(12):
+        bench.sink.accept(batch(number, start_ns=START_NS + number * INTERVAL_NS))
+        pauses.append(bench.sink._resume_at - bench.clock.now)
+        bench.clock.now = bench.sink._resume_at
+    assert 0.5 <= pauses[0] <= 1 and 30 <= pauses[-1] <= 60
+    assert dict(bench.balance.dropped) == {"ENOSPC": 12}
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("rows"), st.integers(0, 2), st.integers(0, 50)),
+    st.tuples(st.just("end"), st.integers(0, 2), st.just(0)),
+    st.tuples(st.just("wait"), st.integers(1, 900), st.just(0)),
+    st.tuples(st.just("flush"), st.just(0), st.just(0)),
+)
+FAULTS = st.none() | st.tuples(st.sampled_from(["create", "write", "publish"]), st.just(errno.ENOSPC))
+
+
+@settings(max_examples=40)
+@given(steps=st.lists(STEPS, max_size=30), faults=st.lists(FAULTS, max_size=20))
+def test_the_ledger_whatever_happens(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int]], faults: list[tuple[str, int] | None]
+) -> None:
+    """Balanced after every step; accepted are exactly the rows in final files; nothing in flight at the end; a poll
+    that does not say `dropped` has all its rows.
+    """
+    path = tmp_path_factory.mktemp("ledger")
+    bench = Bench(path, Limits(age_s=300, size=2_000), Failing(path, faults))
+    cookie = 0
+    polling: dict[str, set[int]] = {}
+    polls: dict[tuple[str, int], set[int]] = {}
+    for number, (what, first, count) in enumerate(steps):
+        start = START_NS + number * INTERVAL_NS
+        if what == "rows":
+            bench.sink.accept(batch(*range(cookie, cookie + count), start_ns=start, host=f"h{first}"))
+            polling.setdefault(f"h{first}", set()).update(range(cookie, cookie + count))
+            cookie += count
+        elif what == "end":
+            polls[f"h{first}", start] = polling.pop(f"h{first}", set())
+            bench.sink.end_poll(trailer(start, f"h{first}"))
+        elif what == "wait":
+            bench.clock.now += first
+            bench.sink.tick()
+        else:
+            bench.sink.flush()
+        assert bench.balance.offered == cookie
+    bench.sink.close()
+    assert bench.balance.in_flight == 0
+    found = bench.cookies()
+    assert len(found) == bench.balance.accepted == len(set(found))
+    for row in lines_of(path, "polls"):
+        assert "dropped" in row["flags"] or polls[row["hostname"], row["poll_id"]] <= set(found)
+    bench.sink.accept(batch(1))
+    assert bench.balance.dropped["closed"] >= 1
+
+
+def test_closing_without_time_drops_what_is_open(tmp_path: Path) -> None:
+    """As `closed`; no draft stays."""
+    bench = Bench(tmp_path)
+    bench.poll(0, 0)
+    bench.poll(1, 1)
+    bench.sink.close(0)
+    bench.sink.close()
+    assert dict(bench.balance.dropped) == {"closed": 1} and bench.cookies() == [0]
+    assert not [path for path in files(tmp_path) if path.endswith("tmp")]
