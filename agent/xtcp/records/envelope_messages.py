@@ -25,9 +25,9 @@ def _fields(scalar: Scalar, rows: str, *, repeated: bool = False) -> tuple[Recor
 HEADER: Final = Message(
     "Header",
     (
-        RecordField(2001, "hostname", "string", comment="the host that sends"),
-        RecordField(2002, "stream", "uint64", comment="drawn at random whenever a sender begins"),
-        RecordField(2003, "sequence", "uint64", comment="number of the envelope in its stream, from 0"),
+        RecordField(2, "hostname", "string", comment="the host that sends"),
+        RecordField(1801, "stream", "uint64", comment="drawn at random whenever a sender begins"),
+        RecordField(1802, "sequence", "uint64", comment="number of the envelope in its stream, from 0"),
     ),
     "Who sends, and which envelope of its stream this is.",
 )
@@ -41,16 +41,16 @@ COUNT: Final = Message(
 TRAILER: Final = Message(
     "Trailer",
     (
-        *_fields("string", "2011 hostname; 2012 boot_id"),
-        *_fields("uint64", "2013 poll_id"),
-        *_fields("string", "2014 netns; 2015 release; 2016 byte_order"),
-        *_fields("int64", "2017 wall_start_ns; 2018 wall_end_ns; 2019 monotonic_start_ns; 2020 monotonic_end_ns"),
-        *_fields("uint64", "2021 dumps; 2022 messages; 2023 rows; 2024 duplicates; 2025 quarantined; 2026 damaged"),
-        *_fields("uint64", "2027 control; 2028 forged"),
-        Nested(2029, "unknown", COUNT, "attributes that the agent does not know, by path", repeated=True),
-        Nested(2030, "surplus", COUNT, "payloads longer than the struct known, by path", repeated=True),
-        *_fields("string", "2031 flags", repeated=True),
-        *_fields("int64", "2032 suspended_ns"),
+        *_fields("string", "2 hostname; 3 netns"),
+        *_fields("uint64", "4 poll_id"),
+        *_fields("string", "1901 boot_id; 1902 release; 1903 byte_order"),
+        *_fields("int64", "1904 wall_start_ns; 1905 wall_end_ns; 1906 monotonic_start_ns; 1907 monotonic_end_ns"),
+        *_fields("uint64", "1908 dumps; 1909 messages; 1910 rows; 1911 duplicates; 1912 quarantined; 1913 damaged"),
+        *_fields("uint64", "1914 control; 1915 forged"),
+        Nested(1916, "unknown", COUNT, "attributes that the agent does not know, by path", repeated=True),
+        Nested(1917, "surplus", COUNT, "payloads longer than the struct known, by path", repeated=True),
+        *_fields("string", "1918 flags", repeated=True),
+        *_fields("int64", "1919 suspended_ns"),
     ),
     "The end of a poll: what the kernel sent and what became of it. No flag: complete as far as the kernel tells.",
 )
