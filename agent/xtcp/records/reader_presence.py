@@ -56,7 +56,7 @@ def _ends() -> dict[str, tuple[str, int]]:
 
 _ENDS: Final = _ends()
 _NEEDING: Final = frozenset(columns_needing("CAP_NET_ADMIN", None))
-_SUBFLOW: Final = {c.name: int(c.name in _NEEDING) for c in COLUMNS if c.attribute and c.attribute[:2] == (19, 3)}
+SUBFLOW: Final = {c.name: int(c.name in _NEEDING) for c in COLUMNS if c.attribute and c.attribute[:2] == (19, 3)}
 
 
 def _rule(name: str) -> tuple[str, int]:
@@ -65,8 +65,8 @@ def _rule(name: str) -> tuple[str, int]:
         return _ALWAYS
     if name == "tcp_info_len":
         return "bit", INFO[0]
-    if name in _SUBFLOW:
-        return "subflow", _SUBFLOW[name]
+    if name in SUBFLOW:
+        return "subflow", SUBFLOW[name]
     if path is None or len(path) > 1 or BY_NAME[name].kind in (BLOB, STRING, TEXT):
         return _VALUE
     if path == INFO:
@@ -74,7 +74,7 @@ def _rule(name: str) -> tuple[str, int]:
     return "bit", path[0]
 
 
-_RULES: Final = {column.name: _rule(column.name) for column in COLUMNS}
+RULES: Final = {column.name: _rule(column.name) for column in COLUMNS}
 
 
 def not_zero(column: NDArray[np.generic]) -> Mask:
@@ -99,11 +99,11 @@ def by_attributes(columns: Columns, names: Iterable[str], rows: int) -> dict[str
     bases: dict[tuple[str, int], Mask] = {_ALWAYS: np.ones(rows, np.bool_), _VALUE: np.zeros(rows, np.bool_)}
     masks: dict[str, Mask] = {}
     for name in names:
-        rule = _RULES[name]
+        rule = RULES[name]
         if rule not in bases:
             kind, number = rule
             if kind == "subflow":
-                bases[rule] = _any(columns, [one for one, needs in _SUBFLOW.items() if needs == number], rows)
+                bases[rule] = _any(columns, [one for one, needs in SUBFLOW.items() if needs == number], rows)
             else:
                 bases[rule] = _bit(attributes, number) if kind == "bit" else told[kind] >= number
         masks[name] = _with_values(bases[rule], columns.get(name))
@@ -119,11 +119,11 @@ def by_value(columns: Columns, names: Iterable[str], rows: int) -> dict[str, Mas
     length = _told_length(masks, came)
     structs: dict[tuple[str, int], Mask] = {}
     for name in names:
-        rule = _RULES[name]
+        rule = RULES[name]
         if rule[0] == "bit":
             structs[rule] = structs[rule] | masks[name] if rule in structs else masks[name]
     for name in names:
-        rule = _RULES[name]
+        rule = RULES[name]
         if rule[0] == "bit":
             masks[name] = structs[rule]
         elif rule[0] == "tcp":
@@ -176,7 +176,7 @@ def _told_length(masks: Mapping[str, Mask], came: Mask) -> NDArray[np.int64]:
     """The shortest tcp_info that any kernel sends and that has every member that is there; 0 where none came."""
     ends: dict[int, Mask] = {}
     for name, mask in masks.items():
-        kind, end = _RULES[name]
+        kind, end = RULES[name]
         if kind == "tcp":
             ends[end] = ends[end] | mask if end in ends else mask
     length = np.where(came, INFO_LENGTHS[0], 0)
