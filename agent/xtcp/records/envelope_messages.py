@@ -3,10 +3,10 @@
 The header says who sends, and which envelope of its stream this is, so that a receiver can tell what was lost.
 The trailer is `poll.trailer.Trailer`, field by field; it comes with the last envelope of a poll, or alone in one.
 
-Numbers are permanent, as those of `schema.tags`, and no record has the same: ClickHouse's `ProtobufList` takes every
-field of an envelope for a record, whatever its number (seen with 26.9). A header or trailer so read is a row of
-nothing but zeros, which the DDL leaves out by its family; numbers of a record's fields would make it a wrong row, or
-an error of the whole envelope.
+Numbers are permanent, as those of `schema.tags`. ClickHouse's `ProtobufList` takes every field of an envelope for a
+record, whatever its number (seen with 26.9), so what a header or a trailer has in common with a record has the number
+and type that it has there, and all else numbers that no record has: so read, each is a row without a family, which the
+DDL leaves out, and never an error.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ files and queues, and readers of the last release meet them. proto/tags.lock hol
 compares. A new column takes the next number of its group; one in whose group there is no room begins a new one.
 
 1. Numbers 1 to 15 take one byte on the wire, up to 2047 two (https://protobuf.dev/programming-guides/encoding).
-2. 2000 to 2047 are the header's and the trailer's, which ClickHouse takes for records (`records.envelope_messages`).
+2. 1800 to 1999 are the header's and the trailer's, which ClickHouse takes for records (`records.envelope_messages`).
 3. 19000 to 19999 are protobuf's own.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-HIGHEST_TAG: Final = 1999
+HIGHEST_TAG: Final = 1799
 
 TAGS: Final[dict[str, int]] = {
     # in nearly every row: one byte a tag
