@@ -226,7 +226,7 @@ class Agent:
     # --- what is said ---
 
     def _started(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, 0, max(self.settings.nice, os.getpriority(os.PRIO_PROCESS, 0)))
+        self._give_way()
         names = ", ".join(self.outlets.names)
         served = None if self._endpoint is None else self._endpoint.url
         self._log.info(
@@ -248,6 +248,14 @@ class Agent:
             self._view.say("; ".join([*parts, "Ctrl-C ends it"]))
         self._publish()
         self._notifier.ready("waiting for the first poll")
+
+    def _give_way(self) -> None:
+        """Lets the scheduler prefer others; a manager may have seen to it, and forbid it to us."""
+        if os.getpriority(os.PRIO_PROCESS, 0) < self.settings.nice:
+            try:
+                os.setpriority(os.PRIO_PROCESS, 0, self.settings.nice)
+            except PermissionError as error:
+                self._log.warning("not_nice", nice=self.settings.nice, error=str(error))
 
     def _report(self, polled: Polled, *, long: bool) -> None:
         """Lines about a poll, for whoever reads them."""
