@@ -36,6 +36,10 @@ class Listener:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Nobody listens any more."""
         self._end.set()
         self._thread.join()
         self._socket.close()

@@ -7,42 +7,29 @@ address. Rows wait in the queue while there is no socket, never for a receiver.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from xtcp.errors import XtcpError
 from xtcp.ledger import CLOSED, Account
 from xtcp.sinks.datagram_socket import DatagramSocket
 from xtcp.sinks.sink import PATIENCE_S
-from xtcp.sinks.transmission import Datagrams
 
 if TYPE_CHECKING:
     from xtcp.batch import Batch
     from xtcp.poll.trailer import Trailer
+    from xtcp.sinks.packing import Packing
 
 OVERSIZE: Final = "oversize"
 
 
-class Packing(Protocol):
-    """Batches and trailers to datagrams."""
-
-    def rows(self, batch: Batch) -> Datagrams:
-        """All rows of `batch` that fit a datagram; the others are in none."""
-        ...
-
-    def trailer(self, trailer: Trailer) -> Datagrams | None:
-        """The poll's end, None where the form has none."""
-        ...
-
-
 class DatagramRows:
-    """A `Sink`; `make_socket` and `make_packing` are called here, and open nothing."""
+    """A `Sink` that sends by `sender` what `packing` makes."""
 
     gone: Final = False
 
-    def __init__(self, account: Account, make_socket: Callable[[], DatagramSocket], packing: Packing) -> None:
+    def __init__(self, account: Account, sender: DatagramSocket, packing: Packing) -> None:
         self._account = account
-        self._socket = make_socket()
+        self._socket = sender
         self._packing = packing
         self._in_hand = 0
         self._closed = False
@@ -55,7 +42,7 @@ class DatagramRows:
 
     @property
     def ready(self) -> bool:
-        """Whether there is a socket, or may be."""
+        """Whether there is a socket; `tick` tries for one."""
         return self._socket.ready
 
     def tick(self) -> float:

@@ -66,22 +66,46 @@ _RECORD: Final = "of envelopes: flat, xtcp2-1, xtcp2-2, or xtcp: bare records, e
 
 SCHEMES: Final[Mapping[str, Scheme]] = {
     "stdout": Scheme(
-        "stdout:[?format=json|csv|arrow]",
+        "stdout:[?format=json|csv|envelopes|arrow]",
         "standard output, an object a line",
-        {"format": _FORMAT},
+        {"format": _FORMAT, "record": _RECORD},
         "xtcp.sinks.files:stdout",
     ),
     "file": Scheme(
-        "file:PATH[?format=json|csv|arrow]",
-        "a file, emptied first; csv where it ends in .csv, an Arrow stream in .arrow",
-        {"format": _FORMAT},
+        "file:PATH[?format=json|csv|envelopes|arrow]",
+        "a file, emptied first; csv where it ends in .csv, envelopes in .envelopes, an Arrow stream in .arrow",
+        {"format": _FORMAT, "record": _RECORD},
         "xtcp.sinks.files:file",
+    ),
+    "udp": Scheme(
+        "udp:[HOST:PORT][?record=xtcp|flat|…]",
+        "datagrams, to 127.0.0.1:13000 where nothing else is said; xtcp records, or envelopes",
+        {
+            "record": "xtcp: one bare record a datagram (default); flat, xtcp2-1, xtcp2-2: numbered envelopes",
+            "mtu": "bytes that a datagram has at most; a row that is larger is dropped (default 1432)",
+            "rate": "rows a second at most, for receivers that bursts are too much for (default: no limit)",
+            "sndbuf": "SO_SNDBUF of the socket",
+            "ttl": "TTL or hop limit",
+            "dscp": "code point of the packets, 0 to 63",
+        },
+        "xtcp.sinks.udp:prepare",
+        far=True,
     ),
     "unix": Scheme(
         "unix:PATH[?format=json|csv|envelopes]",
         "a stream to a socket of this host, opened again where it ends",
         {"format": _FORMAT, "record": _RECORD},
         "xtcp.sinks.unix:stream",
+        far=True,
+    ),
+    "unixgram": Scheme(
+        "unixgram:PATH[?record=flat|xtcp|…]",
+        "datagrams to a socket of this host",
+        {
+            "record": "flat (default), xtcp2-1, xtcp2-2: numbered envelopes; xtcp: one bare record a datagram",
+            "mtu": "bytes that a datagram has at most; a row that is larger is dropped (default 65507)",
+        },
+        "xtcp.sinks.unix:gram",
         far=True,
     ),
     "statsd": Scheme(

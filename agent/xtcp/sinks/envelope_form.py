@@ -1,0 +1,78 @@
+"""The form `envelopes`: protobuf one behind the other, whole envelopes in a file or a stream.
+
+flat, xtcp2-1, xtcp2-2   `varint(length) || Envelope`, as many rows in one as xtcp2's limit takes, so as a Kafka message
+                         of either has it; ours have a sequence number each and end a poll with its trailer
+xtcp                     `varint(length) || xtcp_record`, because xTCP has no envelope
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from xtcp.records.encoder import RecordEncoder
+from xtcp.records.envelopes import Envelopes
+from xtcp.records.layouts import LAYOUTS
+
+if TYPE_CHECKING:
+    from xtcp.batch import Batch
+    from xtcp.poll.trailer import Trailer
+    from xtcp.sinks.form import Form, Piece
+
+# xtcp2's limit of an envelope; a row is never as large, for it comes in a datagram of the kernel's.
+LIMIT_BYTES: Final = 768 << 10
+
+
+def envelope_form(record: str) -> Form:
+    """The form for records of a layout."""
+    return Delimited() if record == "xtcp" else Enveloped(record)
+
+
+class Enveloped:
+    """Envelopes of one stream, their sequence numbers from 0."""
+
+    def __init__(self, record: str) -> None:
+        self._envelopes = Envelopes(record, limit_bytes=LIMIT_BYTES)
+
+    def begin(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def rows(self, batch: Batch) -> Iterator[Piece]:
+        """An envelope a piece."""
+        for packet in self._envelopes.cut(batch):
+            if packet.oversize:
+                raise ValueError("a row is larger than an envelope may be")
+            yield packet.data
+
+    def trailer(self, trailer: Trailer) -> bytes:
+        """An envelope of its own."""
+        packet = self._envelopes.end_poll(trailer)
+        return b"" if packet is None else packet.data
+
+    def end(self) -> bytes:
+        """Nothing."""
+        return b""
+
+
+class Delimited:
+    """xtcp records, each behind its length."""
+
+    def __init__(self) -> None:
+        self._encoder = RecordEncoder(LAYOUTS["xtcp"], delimited=True)
+
+    def begin(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def rows(self, batch: Batch) -> Iterator[Piece]:
+        """All at once."""
+        yield self._encoder.encode(batch).data
+
+    def trailer(self, trailer: Trailer) -> bytes:  # noqa: ARG002 - xTCP has none
+        """Nothing."""
+        return b""
+
+    def end(self) -> bytes:
+        """Nothing."""
+        return b""

@@ -1,0 +1,52 @@
+"""`udp:[HOST:PORT]`: rows as datagrams, 127.0.0.1:13000 where nothing else is said, as xTCP has it.
+
+`record=xtcp`, the default: one bare record a datagram, for xTCP's receivers. Any other record: envelopes cut under
+`mtu`, each with a sequence number, so that a receiver counts what it lost. What becomes of a datagram: `transmission`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from xtcp import amounts
+from xtcp.sinks.address import HostPort, host_port
+from xtcp.sinks.destination import Destination, amount, one_of
+from xtcp.sinks.udp_socket import Marks, connected
+
+if TYPE_CHECKING:
+    from xtcp.ledger import Account
+    from xtcp.sinks.destination import Maker
+    from xtcp.sinks.sink import Sink
+
+DEFAULT: Final = HostPort("127.0.0.1", 13000)
+RECORDS: Final = ("xtcp", "flat", "xtcp2-1", "xtcp2-2")
+# What fits an Ethernet frame with IPv6, and tunnels, to spare; and what UDP over IPv4 can carry at all.
+MTU: Final = 1432
+LEAST_MTU: Final = 256
+MOST_MTU: Final = 65_507
+
+
+def prepare(destination: Destination) -> Maker:
+    """Checks the options; the name is resolved later, by the sink on its own thread."""
+    where = host_port(destination.address, DEFAULT, of=destination.name)
+    record = one_of(destination, "record", RECORDS, "xtcp")
+    limit_bytes = amount(destination, "mtu", amounts.within(LEAST_MTU, MOST_MTU), MTU)
+    rate = amount(destination, "rate", amounts.count, 0)
+    marks = Marks(
+        sndbuf=amount(destination, "sndbuf", amounts.size, None),
+        ttl=amount(destination, "ttl", amounts.within(1, 255), None),
+        dscp=amount(destination, "dscp", amounts.within(0, 63), None),
+    )
+
+    def make(account: Account) -> Sink:
+        from xtcp.sinks.datagram_rows import DatagramRows
+        from xtcp.sinks.datagram_socket import DatagramSocket
+        from xtcp.sinks.packing import packing
+        from xtcp.sinks.transmission import Pace
+
+        sender = DatagramSocket(
+            destination.name, lambda: connected(where, marks), pace=Pace(rate or None), changes=True
+        )
+        return DatagramRows(account, sender, packing(record, limit_bytes))
+
+    return make
