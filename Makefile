@@ -45,8 +45,9 @@ bench: $(VENV)/test.stamp ## Measure; ARGS="--help" lists what. As root: it make
 fuzz: $(VENV)/fuzz.stamp ## Fuzz every entry point, MINUTES=1 all together
 	@PYTHONPATH="$(CURDIR)" $(PY) tests/fuzz/run.py --minutes $(MINUTES)
 
-columns: $(VENV)/project.stamp ## Write proto/columns.md from the schema
+columns: $(VENV)/project.stamp ## Write what of proto/ is made from the schema and the layouts
 	@$(PY) -m xtcp.schema.render --write
+	@$(PY) -m xtcp.records.render --write
 
 golden: $(VENV)/test.stamp ## Check all of pcaps/: manifest, golden rows, twins, damaged files
 	@$(VENV)/bin/xtcp-replay golden check pcaps

@@ -11,6 +11,8 @@ encoder           a batch to records
 plain             one message at a time: headers and trailers
 envelopes         records to envelopes of a bounded size, numbered
 envelope_messages the envelope, header and trailer
+proto_text        the .proto files
+render            what is in proto/, made anew
 descriptor        google.protobuf's descriptors of a layout, made at run time
 reader_walk       records to an index of their fields, in lockstep
 signature         datagrams signed with a shared key

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from xtcp.errors import ConfigurationError
 from xtcp.records.envelope_messages import messages_of
-from xtcp.records.model import EnumType, Layout, Message, Nested, RecordField
+from xtcp.records.model import Layout, Message, Nested
+from xtcp.records.proto_text import enums_of
 
 try:
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -61,12 +62,6 @@ def _add_message(made: Any, message: Message, package: str) -> None:
         made_enum = made.enum_type.add(name=enum.name)
         for name, number in enum.values:
             made_enum.value.add(name=name, number=number)
-
-
-def enums_of(message: Message) -> tuple[EnumType, ...]:
-    """The enums of a message's own fields, each once."""
-    fields = (field for field in message.fields if isinstance(field, RecordField))
-    return tuple(dict.fromkeys(field.enum for field in fields if field.enum is not None))
 
 
 def json_name(name: str) -> str:

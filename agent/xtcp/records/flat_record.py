@@ -7,6 +7,7 @@ told apart by `attributes` and `tcp_info_len`, which are sent with the rows. The
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Final
 
 from xtcp.records.model import EnvelopeForm, Layout, Message, RecordField, Scalar
@@ -30,7 +31,7 @@ def _field(number: int, column: Column) -> RecordField:
 
 RECORD: Final = Message(
     "Record",
-    tuple(_field(number, BY_NAME[name]) for name, number in sorted(TAGS.items(), key=lambda item: item[1])),
+    tuple(_field(tag, BY_NAME[name]) for name, tag in sorted(TAGS.items(), key=itemgetter(1)) if name in BY_NAME),
     "One socket at one time. A field that is not sent is zero or absent; attributes and tcp_info_len tell which.",
 )
 

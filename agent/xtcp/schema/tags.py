@@ -11,6 +11,7 @@ compares. A new column takes the next number of its group; one in whose group th
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Final
 
 HIGHEST_TAG: Final = 1799
@@ -224,3 +225,33 @@ TAGS: Final[dict[str, int]] = {
     "ulp_mptcp_id_rem": 398,
     "ulp_mptcp_id_loc": 399,
 }
+
+
+def locked(text: str) -> dict[str, int]:
+    """What proto/tags.lock says: column to number."""
+    lines = (line.split() for line in text.splitlines() if not line.startswith("#"))
+    return {name: int(number) for number, name in lines}
+
+
+def faults_of(tags: Mapping[str, int], lock: Mapping[str, int], columns: Collection[str]) -> list[str]:
+    """What is wrong with `tags`, given what was released with `lock` and what columns there are; a sentence each."""
+    found = [
+        f"Column {name} has no tag: give it the next free number of its group in agent/xtcp/schema/tags.py, then run "
+        "make columns."
+        for name in columns
+        if name not in tags
+    ]
+    for name, number in lock.items():
+        if name not in tags:
+            found.append(f"Tag {number} of {name} is gone, but records with it lie in files: put its row back.")
+        elif tags[name] != number:
+            found.append(f"Tag {number} of {name} has become {tags[name]}, but it is permanent: put it back.")
+    numbers = list(tags.values())
+    twice = sorted({number for number in numbers if numbers.count(number) > 1})
+    found += [f"Tag {number} is given twice: give the newer column another." for number in twice]
+    found += [
+        f"Tag {number} of {name} is not one of 1 to {HIGHEST_TAG}."
+        for name, number in tags.items()
+        if not 0 < number <= HIGHEST_TAG
+    ]
+    return found
