@@ -6,10 +6,13 @@ in two between its records; from then on envelopes are made no larger than its h
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
+from xtcp.records import varints
+from xtcp.records.encoder import RecordEncoder
+from xtcp.records.envelopes import Envelopes
+from xtcp.records.layouts import LAYOUTS
 from xtcp.sinks.kafka_target import BARE
 
 if TYPE_CHECKING:
@@ -55,18 +58,16 @@ class Enveloped:
     """Envelopes of records of a layout (`xtcp.records`)."""
 
     def __init__(self, layout: str) -> None:
-        from xtcp.records.envelopes import Envelopes
-
-        self._Env = Envelopes
         self._layout = layout
         self._limit = LIMIT_BYTES
+        form = LAYOUTS[layout].envelope
+        self._record_tag = 0 if form is None else form.record << 3 | varints.LENGTH
         self._begin()
 
     def _begin(self) -> None:
         """A stream of envelopes; its number stands in them too, and counts from 0."""
-        stream = secrets.randbits(64)
-        self._envelopes = self._Env(self._layout, limit_bytes=self._limit, stream=stream)
-        self._headers: Headers = [("xtcp-record", self._layout), ("xtcp-stream", f"{stream:016x}")]
+        self._envelopes = Envelopes(self._layout, limit_bytes=self._limit)
+        self._headers: Headers = [("xtcp-record", self._layout), ("xtcp-stream", f"{self._envelopes.stream:016x}")]
 
     def of(self, batch: Batch) -> list[Message]:
         """An envelope a message."""
@@ -76,7 +77,9 @@ class Enveloped:
     def end_poll(self, trailer: Trailer) -> list[Message]:
         """In an envelope of its own."""
         packet = self._envelopes.end_poll(trailer)
-        return [Message(packet.data, 0, trailer.hostname, self._headers)] if packet is not None else []
+        if packet is None or packet.oversize:
+            return []
+        return [Message(packet.data, 0, trailer.hostname, self._headers)]
 
     def halves(self, message: Message) -> list[Message]:
         """Cut between records. The second half has no header: it is no envelope of the stream that another counts."""
@@ -84,15 +87,13 @@ class Enveloped:
         if smaller < self._limit:
             self._limit = smaller
             self._begin()
-        fields = list(_fields(message.value))
-        records = [field for field in fields if field[:1] in _RECORDS]
+        records, others = _parted(message.value, self._record_tag)
         if len(records) < 2:
             return []
-        others = [field for field in fields if field[:1] not in _RECORDS]
         cut = len(records) // 2
         return [
-            message._replace(value=_joined([*records[:cut], *others]), rows=cut, again=True),
-            message._replace(value=_joined(records[cut:]), rows=len(records) - cut, again=True),
+            message._replace(value=_delimited([*records[:cut], *others]), rows=cut, again=True),
+            message._replace(value=_delimited(records[cut:]), rows=len(records) - cut, again=True),
         ]
 
 
@@ -100,9 +101,6 @@ class Bare:
     """xtcp records, each a message by itself, as xTCP's forwarder has them."""
 
     def __init__(self) -> None:
-        from xtcp.records.encoder import RecordEncoder
-        from xtcp.records.layouts import LAYOUTS
-
         self._encoder = RecordEncoder(LAYOUTS[BARE])
 
     def of(self, batch: Batch) -> list[Message]:
@@ -126,26 +124,22 @@ def messages(record: str) -> Messages:
     return Bare() if record == BARE else Enveloped(record)
 
 
-# The first byte of a record's field in an envelope: number 1 in ours, 10 in xtcp2's, both of length and bytes.
-_RECORDS: Final = frozenset({b"\x0a", b"\x52"})
-
-
-def _fields(envelope: bytes) -> Iterator[bytes]:
-    """The fields of an envelope of our own making, all of the form tag, length, bytes."""
+def _parted(envelope: bytes, record_tag: int) -> tuple[list[bytes], list[bytes]]:
+    """The fields of an envelope of our own making, all of bytes: its records, and the others."""
+    records: list[bytes] = []
+    others: list[bytes] = []
     at = _varint(envelope, 0)[1]
     while at < len(envelope):
-        length, begin = _varint(envelope, at + 1)
-        yield envelope[at : begin + length]
+        tag, behind = _varint(envelope, at)
+        length, begin = _varint(envelope, behind)
+        (records if tag == record_tag else others).append(envelope[at : begin + length])
         at = begin + length
+    return records, others
 
 
-def _joined(fields: Iterable[bytes]) -> bytes:
+def _delimited(fields: Iterable[bytes]) -> bytes:
     body = b"".join(fields)
-    length, prefix = len(body), bytearray()
-    while length > 127:
-        prefix.append(length & 127 | 128)
-        length >>= 7
-    return bytes([*prefix, length]) + body
+    return varints.varint(len(body)) + body
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
