@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.batches import batch_of
+from tests.batches import Row, batch_of
 from tests.protobuf_objects import messages_of
 from xtcp.batch import Batch
 from xtcp.chunk import Context
@@ -109,7 +109,8 @@ def test_a_trailer_that_is_too_long_loses_its_lists() -> None:
 def test_a_row_that_is_too_long_stands_alone(name: str) -> None:
     """It is told, and the others are sent."""
     column = "unknown_attributes" if name == "flat" else "cong"
-    rows = [{column: b"x" * (900 if name == "flat" and n == 2 else 3), "idiag_cookie": n + 1} for n in range(5)]
+    long = [b"x" * (900 if name == "flat" and number == 2 else 3) for number in range(5)]
+    rows: list[Row] = [{column: data, "idiag_cookie": number} for number, data in enumerate(long, 1)]
     limit = 400 if name == "flat" else 40
     packets = list(Envelopes(name, limit_bytes=limit).cut(batch_of(rows, HOST)))
     lost = sum(packet.rows for packet in packets if packet.oversize)

@@ -22,6 +22,7 @@ import numpy as np
 
 from xtcp.chunk import SLACK, Chunk, Context
 from xtcp.netlink.numbers import NLM_F_REQUEST, aligned
+from xtcp.schema.inet_diag import IPPROTO_TCP
 from xtcp.schema.model import Order
 from xtcp_replay.reading.contents import Contents, DumpInfo
 from xtcp_replay.reading.datagrams import Datagram, Datagrams
@@ -218,7 +219,7 @@ class Dumps:
         return Context(
             order=datagram.order,
             release=self._release or interface.release,
-            **({"protocol": asked.protocol} if asked is not None and number else {}),
+            protocol=asked.protocol if asked is not None and number else IPPROTO_TCP,
             timestamp_ns=time_ns,
             hostname=interface.hostname,
             netns=interface.netns,
