@@ -21,8 +21,8 @@ help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
 	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile
 
-run: $(VENV)/project.stamp ## This host's sockets: xtcp once; ARGS="--format json -o FILE" are its options
-	@$(VENV)/bin/xtcp once $(ARGS)
+run: $(VENV)/project.stamp ## The agent on this host, until Ctrl-C; ARGS="--max-loops 2" are options of xtcp run
+	@$(VENV)/bin/xtcp run $(ARGS)
 
 test: $(VENV)/test.stamp ## The test suite; ARGS="-k decode" are pytest's options
 	@$(PY) -m pytest $(ARGS)

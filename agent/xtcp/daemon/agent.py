@@ -200,6 +200,8 @@ class Agent:
         self._log.error("poll_lost", error=f"{type(error).__name__}: {error}", traceback=text)
         # What the figures have of this poll is a part, and they may be what failed.
         self._health = Health(self.settings.port_groups)
+        if self._view is not None:
+            self._view.forget()
         if len(self._faults) > MOST_FAULTS:
             self._fatal = XtcpError(
                 f"{len(self._faults)} polls failed within a minute, the last by {type(error).__name__}: {error}.",

@@ -8,8 +8,8 @@ segments sent since the poll before that were sent again, over connections that 
 
 from __future__ import annotations
 
+import io
 import shutil
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TextIO
@@ -30,15 +30,23 @@ if TYPE_CHECKING:
 
 TOP_ROWS: Final = 10
 _SHOWN_STATES: Final = 4
+# Columns of the table, what a narrow terminal leaves out last: what a row is there for comes first.
+_USE: Final = (
+    "State", "retrans", "rtt/var ms", "Send-Q", "lost", "rwnd-lim", "minrtt", "Recv-Q", "sndbuf-lim", "delivery",
+    "cwnd", "cong", "sent", "received",
+)  # fmt: skip
 
 Numbers = NDArray[np.uint64]
 
 
 class View:
-    """Writes to `stream`, a terminal. An observer of the polls; `begin`, `end_poll` and `say` write."""
+    """Writes to `stream`, a terminal: standard output. An observer of the polls; `end_poll` and `say` write."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = sys.stdout if stream is None else stream
+        # Nothing stays in a buffer of ours: when the terminal has gone away, nobody can flush it.
+        self._stream = stream or io.TextIOWrapper(
+            io.FileIO(1, "w", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=True
+        )
         self._top: Top | None = Top(TOP_ROWS)
         self._states = np.zeros(256, np.int64)
         self._cookies: list[Numbers] = []
@@ -72,13 +80,18 @@ class View:
         self._write("  ".join(part for part in self._parts(trailer, cpu_s, sinks) if part))
         self._states[:] = 0
 
+    def forget(self) -> None:
+        """A poll broke in its middle: what was seen of it counts for nothing."""
+        self._states[:] = 0
+        self._cookies, self._sent, self._again = [], [], []
+
     def _show_top(self, top: Top, trailer: Trailer) -> None:
         best = top.rows()
         if best is None:
             return
         count = f"the {best.rows} of {trailer.delivered:,} sockets" if best.rows < trailer.delivered else "the sockets"
         self._write(f"{count} that matter most: retransmits, losses, limits, queues, delay")
-        table = Table(None, shutil.get_terminal_size().columns)
+        table = Table(None, shutil.get_terminal_size().columns, _USE)
         for text in table.encode(best):
             self._write(text.rstrip("\n"))
         self._write("")

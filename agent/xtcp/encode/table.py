@@ -124,7 +124,7 @@ DEFAULT_VIEW: Final = (
     View("cong", ("cong",), _text, right=False, least=5),
 )
 # What to leave out first stands last. The addresses are never left out.
-_USE: Final = (
+USE: Final = (
     "State", "Send-Q", "Recv-Q", "rtt/var ms", "retrans", "delivery", "cwnd", "sent", "received", "cong", "minrtt",
     "lost", "rwnd-lim", "sndbuf-lim",
 )  # fmt: skip
@@ -157,12 +157,15 @@ def number_text(column: Column) -> Cell:
 class Table:
     """Encoder of the table; `columns` None: the default view; `width` None: not a terminal, nothing is left out.
 
-    Raises KeyError for an unknown column.
+    `use` are the titles of the default view, those of most use first. Raises KeyError for an unknown column.
     """
 
-    def __init__(self, columns: Sequence[str] | None = None, width: int | None = None) -> None:
+    def __init__(
+        self, columns: Sequence[str] | None = None, width: int | None = None, use: Sequence[str] = USE
+    ) -> None:
         self._views = DEFAULT_VIEW if columns is None else tuple(map(_chosen, dict.fromkeys(columns)))
         self._width = width if columns is None else None
+        self._use = use
         self._cut: int | None = None
         self._line: str | None = None
         self.reads: frozenset[str] | None = with_family(_names(self._views))
@@ -201,7 +204,7 @@ class Table:
         """Chooses the columns that fit and fixes their widths; returns the `%` format of a line."""
         widths = {view: max(len(view.title), view.least, longest[view]) for view in self._views}
         if self._width is not None and _total(widths, self._views) > self._width:
-            self._views, self._cut = _fitting(self._views, widths, self._width)
+            self._views, self._cut = _fitting(self._views, widths, self._width, self._use)
             if self._cut is not None:
                 widths |= {view: self._cut for view in self._views if view.cuttable}
         self._line = GAP.join(f"%{'' if view.right else '-'}{widths[view]}s" for view in self._views)
@@ -216,10 +219,12 @@ def _total(widths: dict[View, int], views: Sequence[View]) -> int:
     return sum(widths[view] for view in views) + len(GAP) * (len(views) - 1)
 
 
-def _fitting(views: tuple[View, ...], widths: dict[View, int], width: int) -> tuple[tuple[View, ...], int | None]:
+def _fitting(
+    views: tuple[View, ...], widths: dict[View, int], width: int, use: Sequence[str]
+) -> tuple[tuple[View, ...], int | None]:
     """The views that fit, those of least use left out; where addresses alone do not, the width to cut each to."""
-    for kept in range(len(_USE), -1, -1):
-        left = tuple(view for view in views if view.cuttable or view.title in _USE[:kept])
+    for kept in range(len(use), -1, -1):
+        left = tuple(view for view in views if view.cuttable or view.title in use[:kept])
         if _total(widths, left) <= width:
             return left, None
     left = (_STATE, _LOCAL, _PEER)
