@@ -26,6 +26,8 @@ _INTEGERS: Final = {"u1": "UInt8", "u2": "UInt16", "u4": "UInt32", "u8": "UInt64
 _RANDOM: Final = frozenset({"idiag_cookie", "mptcpi_token", "ulp_mptcp_token_rem", "ulp_mptcp_token_loc"})
 # Inserts of so many tokens are remembered, each of which is at least a poll's share of rows.
 DEDUPLICATED_INSERTS: Final = 1000
+# A TTL is a DateTime, 32 bits of seconds.
+MOST_DAYS: Final = 20_000
 _AF_INET: Final = 2
 
 
@@ -44,8 +46,9 @@ class Names:
     def __post_init__(self) -> None:
         for name in (self.database, self.sockets, self.polls):
             identifier(name)
-        if self.days < 1:
-            raise UsageError(f"{self.days} days: rows would go as they come.", "", "Say 1 or more.")
+        if not 1 <= self.days <= MOST_DAYS:
+            why = "ClickHouse counts to the year 2106; a row that ends later would go at once."
+            raise UsageError(f"{self.days} days: that cannot be.", why, f"Say 1 to {MOST_DAYS}.")
 
     def of(self, name: str) -> str:
         """`database.name`."""
