@@ -120,7 +120,7 @@ def test_a_sink_that_is_made_again_goes_on_where_it_was(tmp_path: Path, form: st
 
 @pytest.mark.parametrize("record", RECORDS)
 def test_a_stream_to_a_socket(tmp_path: Path, record: str) -> None:
-    """The same bytes by `unix:`; from the beginning in each connection."""
+    """The same by `unix:`; those of xtcp2 behind their length once more, as its readers want them."""
     with StreamListener(str(tmp_path / "s")) as there:
         account = Account("unix")
         sink = parse(f"unix:{tmp_path}/s?record={record}").maker()(account)
@@ -128,7 +128,10 @@ def test_a_stream_to_a_socket(tmp_path: Path, record: str) -> None:
         sink.end_poll(TRAILER)
         sink.close()
         assert until(lambda: bool(there.texts) and len(there.texts[0]) >= account.balance().bytes)
-    assert cookies_of(record, delimited(there.texts[0])) == [1, 2]
+    data = there.texts[0]
+    if record.startswith("xtcp2"):
+        data = b"".join(delimited(data))
+    assert cookies_of(record, delimited(data)) == [1, 2]
 
 
 @pytest.mark.parametrize("record", RECORDS)

@@ -3,6 +3,8 @@
 flat, xtcp2-1, xtcp2-2   `varint(length) || Envelope`, as many rows in one as xtcp2's limit takes, so as a Kafka message
                          of either has it; ours have a sequence number each and end a poll with its trailer
 xtcp                     `varint(length) || xtcp_record`, because xTCP has no envelope
+
+On a stream socket xtcp2 has one more length before each of its envelopes, and so have we, for its readers.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from xtcp.records.encoder import RecordEncoder
 from xtcp.records.envelopes import Envelopes
 from xtcp.records.layouts import LAYOUTS
+from xtcp.records.varints import varint
 
 if TYPE_CHECKING:
     from xtcp.batch import Batch
@@ -23,16 +26,19 @@ if TYPE_CHECKING:
 LIMIT_BYTES: Final = 768 << 10
 
 
-def envelope_form(record: str) -> Form:
-    """The form for records of a layout."""
-    return Delimited() if record == "xtcp" else Enveloped(record)
+def envelope_form(record: str, *, socket: bool = False) -> Form:
+    """The form for records of a layout, in a file or on a stream socket."""
+    if record == "xtcp":
+        return Delimited()
+    return Enveloped(record, framed=socket and record.startswith("xtcp2"))
 
 
 class Enveloped:
-    """Envelopes of one stream, their sequence numbers from 0."""
+    """Envelopes of one stream, their sequence numbers from 0; `framed`: each behind its length once more."""
 
-    def __init__(self, record: str) -> None:
+    def __init__(self, record: str, *, framed: bool = False) -> None:
         self._envelopes = Envelopes(record, limit_bytes=LIMIT_BYTES)
+        self._framed = framed
 
     def begin(self) -> bytes:
         """Nothing."""
@@ -43,6 +49,8 @@ class Enveloped:
         for packet in self._envelopes.cut(batch):
             if packet.oversize:
                 raise ValueError("a row is larger than an envelope may be")
+            if self._framed:
+                yield varint(len(packet.data))
             yield packet.data
 
     def trailer(self, trailer: Trailer) -> bytes:

@@ -19,8 +19,8 @@ FORMATS: Final = (*TEXTS, ENVELOPES, ARROW)
 RECORDS: Final = ("flat", "xtcp2-1", "xtcp2-2", "xtcp")
 
 
-def form_of(destination: Destination, otherwise: str = "json") -> Callable[[], Form]:
-    """What makes the form, from the beginning each time. Raises `UsageError`."""
+def form_of(destination: Destination, otherwise: str = "json", *, socket: bool = False) -> Callable[[], Form]:
+    """What makes the form, from the beginning each time, for a file or a stream socket. Raises `UsageError`."""
     form = one_of(destination, "format", FORMATS, ENVELOPES if "record" in destination.options else otherwise)
     record = one_of(destination, "record", RECORDS, "flat")
     if form != ENVELOPES and "record" in destination.options:
@@ -30,7 +30,7 @@ def form_of(destination: Destination, otherwise: str = "json") -> Callable[[], F
         if form == ENVELOPES:
             from xtcp.sinks.envelope_form import envelope_form
 
-            return envelope_form(record)
+            return envelope_form(record, socket=socket)
         if form == ARROW:
             from xtcp.sinks.arrow_stream import ArrowForm
 

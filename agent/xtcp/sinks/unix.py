@@ -25,7 +25,7 @@ GRAM_BYTES: Final = 65_507
 def stream(destination: Destination) -> Maker:
     """`unix:PATH`."""
     path = _path(destination)
-    make_form = form_of(destination)
+    make_form = form_of(destination, socket=True)
 
     def make(account: Account) -> Sink:
         from xtcp.sinks.stream_rows import StreamRows
