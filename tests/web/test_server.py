@@ -323,17 +323,29 @@ def test_an_address_that_cannot_be(address: Address, kind: type[XtcpError]) -> N
         Server(address, Exposition()).start()
 
 
-def test_ipv6_and_names() -> None:
-    """`[::1]` and `localhost` are served; the URL is the one to open."""
-    for host in ("::1", "localhost"):
-        server = Server(Address(host, 0), Exposition())
-        server.start()
-        try:
-            with socket.create_connection((host, server.port), 10) as client:
-                assert converse(client, request("/-/healthy")).status == 200
-            assert server.url == f"http://{'[::1]' if host == '::1' else host}:{server.port}/"
-        finally:
-            server.stop()
+@pytest.mark.parametrize("host", ["::1", "localhost", "::", "0.0.0.0"])
+def test_addresses(host: str) -> None:
+    """`[::1]`, `localhost`, `[::]` (every address, IPv4 too) and 0.0.0.0 are served; the URL names the same."""
+    if ":" in host and not _has_ipv6():
+        pytest.skip("this kernel has no IPv6")
+    server = Server(Address(host, 0), Exposition())
+    server.start()
+    try:
+        for client in {"::": ("127.0.0.1", "::1")}.get(host, (host,)):
+            with socket.create_connection((client, server.port), 10) as connected:
+                assert converse(connected, request("/-/healthy")).status == 200
+        assert server.url == f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
+    finally:
+        server.stop()
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def test_stopping() -> None:

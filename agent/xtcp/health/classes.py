@@ -58,7 +58,7 @@ class PortGroups:
 
 
 class Classifier:
-    """Numbers the class of each row; a poll's listeners are remembered by namespace."""
+    """Numbers the class of each row, in a byte; a poll's listeners are remembered by namespace."""
 
     def __init__(self, groups: PortGroups) -> None:
         self._groups = groups
@@ -93,14 +93,14 @@ class Classifier:
 
     def classify(self, batch: Batch) -> NDArray[np.intp]:
         """The number of each row's class, (rows,)."""
-        local = _column(batch, "idiag_sport", np.uint16)
-        remote = _column(batch, "idiag_dport", np.uint16)
+        local = _ports(batch, "idiag_sport")
         inbound = self._listening(batch.context.netns)[local]
-        number = self._groups.of_port[np.where(inbound, local, remote)].astype(np.intp)
-        number += inbound * len(self._groups.names)
-        number *= self._controls
+        service = np.where(inbound, local, _ports(batch, "idiag_dport"))
+        number = self._groups.of_port[service]
+        number += inbound.view(np.uint8) * np.uint8(len(self._groups.names))
+        number *= np.uint8(self._controls)
         number += self._control(batch)
-        return number
+        return number.astype(np.intp)
 
     def end_poll(self) -> None:
         """What listened in this poll is the last poll's now."""
@@ -119,25 +119,25 @@ class Classifier:
 
     def _control(self, batch: Batch) -> NDArray[np.uint8]:
         """By row, the place in `CONTROLS`, or one behind them."""
-        number = np.full(batch.rows, len(CONTROLS), np.uint8)
+        other = len(CONTROLS)
+        number = np.full(batch.rows, other, np.uint8)
         names = batch.columns.get("cong")
         if names is None:
             return number
         words = np.ascontiguousarray(names, "S16").view(np.uint64).reshape(-1, 2)
-        first = words[:, 0].copy()
-        first[words[:, 1] != 0] = 0
+        first = np.where(words[:, 1] == 0, words[:, 0], np.uint64(0))
         left = batch.rows
         for place, word in self._words:
             same = first == word
             found = int(np.count_nonzero(same))
             if found:
-                number[same] = place
+                number -= same.view(np.uint8) * np.uint8(other - place)
                 left -= found
             if not left:
                 break
         return number
 
 
-def _column(batch: Batch, name: str, dtype: type[np.uint16]) -> NDArray[np.uint16]:
+def _ports(batch: Batch, name: str) -> NDArray[np.uint16]:
     found = batch.columns.get(name)
-    return np.zeros(batch.rows, dtype) if found is None else found.astype(dtype, copy=False)
+    return np.zeros(batch.rows, np.uint16) if found is None else found.astype(np.uint16, copy=False)

@@ -40,6 +40,7 @@ _LOOK_AGAIN_S: Final = 1.0
 # After an accept that failed, for want of descriptors mostly.
 _PAUSE_S: Final = 0.2
 _START_S: Final = 10.0
+_NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
 
 
@@ -249,30 +250,36 @@ class Server:
 def _listeners(address: Address) -> list[socket.socket]:
     """Sockets that listen at every address of the host that was named."""
     try:
-        found = socket.getaddrinfo(
-            address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-        )
+        found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise UsageError(f"{address}: there is no such address ({error}).", "", "Write 127.0.0.1:9000.") from error
     listeners: list[socket.socket] = []
-    try:
-        for family, _, _, _, where in dict.fromkeys(found):
-            # A second address of a name gets the port that the first one found.
-            port = listeners[0].getsockname()[1] if listeners else address.port
-            listeners.append(_listener(family, (where[0], port, *where[2:])))
-    except OSError as error:
-        for listener in listeners:
-            listener.close()
-        raise _refusal(address, error) from error
+    lacking: OSError | None = None
+    for family, _, _, _, where in dict.fromkeys(found):
+        # A second address of a name gets the port that the first one found.
+        port = listeners[0].getsockname()[1] if listeners else address.port
+        try:
+            listeners.append(_listener(family, (where[0], port, *where[2:]), alone=len(found) == 1))
+        except OSError as error:
+            if error.errno in _NOT_HERE:
+                # `localhost` may be ::1 too, on a host without IPv6.
+                lacking = error
+                continue
+            for listener in listeners:
+                listener.close()
+            raise _refusal(address, error) from error
+    if lacking is not None and not listeners:
+        raise _refusal(address, lacking) from lacking
     return listeners
 
 
-def _listener(family: socket.AddressFamily, where: tuple[object, ...]) -> socket.socket:
+def _listener(family: socket.AddressFamily, where: tuple[object, ...], *, alone: bool) -> socket.socket:
+    """`alone`: [::] is IPv4 too."""
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not alone)
         listener.setblocking(False)
         listener.bind(where)
         listener.listen(_BACKLOG)
