@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
 from typing import Any, Final, get_type_hints
@@ -103,17 +103,26 @@ def record_batch(batch: Batch, like: Any = None) -> Any:
     return pa.RecordBatch.from_arrays(arrays, schema=like or schema())
 
 
-def poll_table(trailers: Sequence[Trailer]) -> Any:
-    """A `pyarrow.Table` of a row a trailer."""
-    rows = [{**trailer.as_dict(), **_cleaned(trailer)} for trailer in trailers]
-    return pa.Table.from_pylist(rows, schema=poll_schema())
+def poll_batch(trailers: Sequence[Trailer]) -> Any:
+    """A `pyarrow.RecordBatch` of a row a trailer."""
+    arrays = [_field_array(field.type, [getattr(t, field.name) for t in trailers]) for field in poll_schema()]
+    return pa.RecordBatch.from_arrays(arrays, schema=poll_schema())
 
 
-def _cleaned(trailer: Trailer) -> dict[str, object]:
-    """The texts of a trailer as every encoding can write them, its counts as pairs."""
-    values = {f.name: getattr(trailer, f.name) for f in fields(trailer)}
-    texts = {name: clean_text(value) for name, value in values.items() if isinstance(value, str)}
-    return texts | {name: list(value.items()) for name, value in values.items() if isinstance(value, Mapping)}
+def _field_array(kind: Any, values: Sequence[Any]) -> Any:
+    """The values of one field of trailers."""
+    if kind == pa.string():
+        return _string_array([clean_text(value) for value in values])
+    if kind == pa.int64():
+        return _number_array(kind, np.array(values, np.int64))
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(value) for value in values], out=offsets[1:])
+    ends = _number_array(pa.int32(), offsets)
+    names = _string_array([clean_text(name) for value in values for name in value])
+    if kind != _COUNTS:
+        return pa.ListArray.from_arrays(ends, names)
+    counts = np.array([count for value in values for count in value.values()], np.int64)
+    return pa.MapArray.from_arrays(ends, names, _number_array(pa.int64(), counts))
 
 
 class _Bitmaps:
@@ -141,7 +150,7 @@ def _constant(column: Column, kind: Any, value: int | str, rows: int) -> Any:
     limits = np.iinfo(column.kind.column)
     if not limits.min <= value <= limits.max:  # a time beyond the year 2262, which only a damaged capture has
         return pa.nulls(rows, kind)
-    return pa.repeat(pa.scalar(value, kind), rows)
+    return _number_array(kind, np.full(rows, value, limits.dtype))
 
 
 def _array(column: Column, kind: Any, batch: Batch, bitmaps: _Bitmaps) -> Any:
@@ -158,13 +167,25 @@ def _array(column: Column, kind: Any, batch: Batch, bitmaps: _Bitmaps) -> Any:
         codes, words = _words(values, mask)
         return _dictionary(codes, [clean_text(word) for word in words], valid)
     if column.kind is BLOB:
-        return _blobs(column.name, values, mask, batch)
-    return pa.Array.from_buffers(kind, batch.rows, [valid[0], pa.py_buffer(values)], valid[1])
+        return _string_array(_blobs(column.name, values, mask, batch), valid)
+    return _number_array(kind, values, valid)
+
+
+def _number_array(kind: Any, values: NDArray[Any], valid: tuple[Any, int] = (None, 0)) -> Any:
+    """`values` as they are. From buffers, here and below: pyarrow's own conversions import pandas where it is there."""
+    return pa.Array.from_buffers(kind, len(values), [valid[0], pa.py_buffer(values)], valid[1])
+
+
+def _string_array(texts: Sequence[str], valid: tuple[Any, int] = (None, 0)) -> Any:
+    encoded = [text.encode() for text in texts]
+    offsets = np.zeros(len(texts) + 1, np.int32)
+    np.cumsum(list(map(len, encoded)), out=offsets[1:])
+    buffers = [valid[0], pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(texts), buffers, valid[1])
 
 
 def _dictionary(codes: NDArray[np.int32], words: Sequence[str], valid: tuple[Any, int]) -> Any:
-    indices = pa.Array.from_buffers(pa.int32(), len(codes), [valid[0], pa.py_buffer(codes)], valid[1])
-    return pa.DictionaryArray.from_arrays(indices, pa.array(words, pa.string()), safe=False)
+    return pa.DictionaryArray.from_arrays(_number_array(pa.int32(), codes, valid), _string_array(words), safe=False)
 
 
 def _words(values: NDArray[Any], mask: NDArray[np.bool_] | None) -> tuple[NDArray[np.int32], list[bytes]]:
@@ -184,12 +205,13 @@ def _words(values: NDArray[Any], mask: NDArray[np.bool_] | None) -> tuple[NDArra
     return codes, words
 
 
-def _blobs(name: str, values: NDArray[Any], mask: NDArray[np.bool_] | None, batch: Batch) -> Any:
-    texts: list[str | None] = [None] * batch.rows
+def _blobs(name: str, values: NDArray[Any], mask: NDArray[np.bool_] | None, batch: Batch) -> list[str]:
+    """The text of each row's bytes, empty where `mask` says that there are none."""
+    texts = [""] * batch.rows
     for row in range(batch.rows) if mask is None else np.flatnonzero(mask).tolist():
         value = bytes_value(name, values[row], batch.context.order)
         texts[row] = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    return pa.array(texts, pa.string())
+    return texts
 
 
 def address_cells(family: NDArray[Any], addresses: NDArray[Any]) -> NDArray[np.uint8]:

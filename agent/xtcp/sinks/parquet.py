@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from xtcp.encode.arrow import plain_schema, poll_table, record_batch
+from xtcp.encode.arrow import plain_schema, poll_batch, record_batch
 from xtcp.encode.arrow_library import pa, pq
 from xtcp.schema.columns import COLUMNS, CONTEXT_NAMES
 
@@ -84,7 +84,7 @@ class Parquet:
     def polls(self, file: BinaryIO, trailers: Sequence[Trailer]) -> None:
         """One row group."""
         pq.write_table(
-            poll_table(trailers),
+            pa.Table.from_batches([poll_batch(trailers)]),
             pa.PythonFile(file, mode="w"),
             compression="zstd",
             compression_level=self._level,
