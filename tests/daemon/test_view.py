@@ -87,6 +87,12 @@ def test_what_hurts_comes_first(change: dict[str, Any]) -> None:
     assert marks[0] == 0 < marks[1] < marks[2]
 
 
+def test_the_busiest_of_the_calm_ones() -> None:
+    """Traffic decides where nothing hurts, and never stands before what does."""
+    marks = score(connections({}, {"tcpi_bytes_sent": 10}, {"tcpi_bytes_received": 1 << 60}, {"tcpi_total_retrans": 1}))
+    assert marks[0] == 0 < marks[1] < marks[2] < marks[3]
+
+
 def test_what_is_no_trouble() -> None:
     """The queue of a listener counts connections; no least round trip is none; no tcp_info is nothing."""
     assert score(connections({"idiag_state": 10, "idiag_rqueue": 4096}))[0] == 0

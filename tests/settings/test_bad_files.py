@@ -84,6 +84,7 @@ BAD = [
     ('dest = "null:?queue=big"', 1, "dest", "is no size"),
     ('dest = "null:?full=explode"', 1, "dest", "neither drop nor wait"),
     ('dest = ["null:", "null:"]', 1, "", "named twice"),
+    ('dest = "null:?full=wait"', 1, "", "hold up the polls"),
     ('dest = ["file:a.json", "file:a.json?format=csv"]', 1, "", "named twice"),
     # together
     ('listen = "off"\nweb_config = "web.yml"', 2, "", "nothing is served"),

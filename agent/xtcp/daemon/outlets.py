@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from xtcp.sinks.destination import Destination
 
 # A reload waits no longer for all that it closes: polls wait meanwhile.
-RELOAD_S: Final = 5.0
+RELOAD_S: Final = 2.0
 
 
 class Outlets:

@@ -8,7 +8,8 @@ What makes a connection worth a look is what hurts it, each part from 0 to 1 and
     queues        bytes that wait: unread by the program here, unacknowledged by the peer; whole at 1 MiB
     delay         round trip above the least one, whole at ten times it and 100 ms more
 
-Columns that a kernel does not give, and rows without `tcp_info`, count 0. Only the best rows of each batch are kept.
+Among those that nothing hurts, the one with more traffic comes first. Columns that a kernel does not give, and rows
+without `tcp_info`, count 0. Only the best rows of each batch are kept.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ Score = NDArray[np.float64]
 
 _NO_MIN_RTT: Final = 0xFFFF_FFFF
 _LISTEN: Final = 10
+# Less than anything that can be felt: a thousandth of the segments sent again weighs ten times as much.
+_TRAFFIC: Final = 1e-3
 
 
 class Top:
@@ -53,7 +56,7 @@ class Top:
 
 
 def score(batch: Batch) -> Score:
-    """How much each row is worth a look, (rows,), 0 to 5."""
+    """How much each row is worth a look, (rows,), 0 to 5; 0 is not at all."""
     sent = _numbers(batch, "tcpi_segs_out")
     retransmits = _share(10 * _numbers(batch, "tcpi_total_retrans"), sent)
     lost = np.minimum(_numbers(batch, "tcpi_lost") / 10, 1)
@@ -65,7 +68,8 @@ def score(batch: Batch) -> Score:
     measured = (least > 0) & (least != _NO_MIN_RTT)
     above = np.maximum(_numbers(batch, "tcpi_rtt") - least, 0)
     delay = np.where(measured, np.minimum(above / (9 * least + 100_000), 1), 0)
-    total: Score = retransmits + lost + limited + queues + delay
+    traffic = np.log2(1 + _numbers(batch, "tcpi_bytes_sent") + _numbers(batch, "tcpi_bytes_received")) / 64
+    total: Score = retransmits + lost + limited + queues + delay + _TRAFFIC * traffic
     return total
 
 

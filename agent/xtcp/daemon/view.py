@@ -89,8 +89,10 @@ class View:
         best = top.rows()
         if best is None:
             return
-        count = f"the {best.rows} of {trailer.delivered:,} sockets" if best.rows < trailer.delivered else "the sockets"
-        self._write(f"{count} that matter most: retransmits, losses, limits, queues, delay")
+        self._write(
+            f"the {best.rows} of {trailer.delivered:,} sockets that matter most:"
+            " retransmits, losses, limits, queues, delay; then the busiest"
+        )
         table = Table(None, shutil.get_terminal_size().columns, _USE)
         for text in table.encode(best):
             self._write(text.rstrip("\n"))

@@ -17,6 +17,7 @@ from xtcp.settings import toml
 from xtcp.settings.problems import BadSettings, Problem
 from xtcp.settings.table import BY_NAME, SETTINGS, Setting, Shape
 from xtcp.settings.values import PortGroup
+from xtcp.sinks.destination import Destination
 from xtcp.spelling import meant
 
 DEFAULT: Final = "default"
@@ -147,6 +148,11 @@ def _together(found: Mapping[str, Value]) -> list[Problem]:
         usage = value.origin == BY_NAME[setting].flag
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         problems += [Problem(value.origin, what.format(name), usage) for name in twice]
+    dest = found["dest"]
+    waiting = [one for one in dest.values if isinstance(one, Destination) and one.passage.wait]
+    what = "{}: full=wait would hold up the polls; it is for xtcp-replay send"
+    usage = dest.origin == BY_NAME["dest"].flag
+    problems += [Problem(dest.origin, what.format(one.name), usage) for one in waiting]
     problems += _groups(found["groups"]) if not problems else []
     config = found["web_config"]
     if config.values and found["listen"].values == (None,):
