@@ -40,13 +40,14 @@ class Topic:
     def __post_init__(self) -> None:
         for broker in self.brokers:
             if not _BROKER.fullmatch(broker):
-                raise UsageError(f"{broker!r} is no broker.", "A broker is HOST:PORT.", "Write --kafka HOST:9092,TOPIC")
+                to_do = "Write --kafka HOST:9092 --topic TOPIC"
+                raise UsageError(f"{broker!r} is no broker.", "A broker is HOST:PORT.", to_do)
         for name in (self.name, self.group):
             if not _TOPIC.fullmatch(name):
                 raise UsageError(
                     f"{name!r} is no name of a topic or group.",
                     "Kafka takes letters, digits, dot, _ and -, at most 249.",
-                    "Write --kafka HOST:9092,TOPIC",
+                    "Write --kafka HOST:9092 --topic TOPIC",
                 )
 
 

@@ -13,17 +13,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from xtcp.records.clickhouse import ddl
+from xtcp.records.clickhouse_kafka import Topic, kafka_tables
+from xtcp.records.clickhouse_xtcp2 import xtcp2_ddl
 from xtcp.records.layouts import LAYOUTS
 from xtcp.records.proto_text import PROTO_FILES, proto_text
+from xtcp.schema.clickhouse import Names
 from xtcp.schema.columns import BY_NAME
 from xtcp.schema.tags import TAGS, faults_of, locked
 
 PROTO: Final = Path(__file__).resolve().parents[3] / "proto"
 LOCK: Final = "tags.lock"
 
+
 _LOCK_HEAD: Final = """\
 # The tags that records in files and queues were written with: number and column. Lines are only ever added, by
 # 'make columns'; see agent/xtcp/schema/tags.py.
+"""
+
+_SQL_HEAD: Final = """\
+-- Made by 'make columns'. Do not edit. Other names, other brokers: xtcp schema clickhouse{}
+
 """
 
 
@@ -35,7 +45,20 @@ def tags_lock() -> str:
 
 def files() -> dict[str, str]:
     """Every file's name in proto/ and its text."""
-    return {file: proto_text(LAYOUTS[name]) for name, file in PROTO_FILES.items()} | {LOCK: tags_lock()}
+    topic = Topic(("kafka:9092",), "xtcp")
+    scripts = {
+        "clickhouse.sql": ("", ddl()),
+        "clickhouse_kafka.sql": (" --kafka kafka:9092 --topic xtcp", "\n".join(kafka_tables(Names(), topic))),
+        "clickhouse_xtcp2.sql": (
+            " --xtcp2 2 --kafka kafka:9092 --topic xtcp",
+            xtcp2_ddl(LAYOUTS["xtcp2-2"], topic=topic),
+        ),
+    }
+    return {
+        **{file: proto_text(LAYOUTS[name]) for name, file in PROTO_FILES.items()},
+        **{file: _SQL_HEAD.format(options) + text for file, (options, text) in scripts.items()},
+        LOCK: tags_lock(),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
