@@ -8,7 +8,7 @@ from typing import Final
 
 from xtcp.errors import UsageError
 
-_FORM: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%\w-]+)\]|(?P<name>[^\[\]:/\s]*))(?::(?P<port>[0-9]{1,5}))?")
+_FORM: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%\w-]+)\]|(?P<name>[^\[\]:/\s\0]*))(?::(?P<port>[0-9]{1,5}))?")
 
 
 @dataclass(frozen=True)
@@ -32,4 +32,9 @@ def host_port(text: str, default: HostPort, *, of: str) -> HostPort:
             "An IPv6 address stands in brackets." if text.count(":") > 1 and "[" not in text else "",
             f"Write it like {default} or [::1]:{default.port}.",
         )
-    return HostPort(found["six"] or found["name"] or default.host, port)
+    host = found["six"] or found["name"] or default.host
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise UsageError(f"{of}: {host!r} can be no host's name.", f"{error}", "") from error
+    return HostPort(host, port)
