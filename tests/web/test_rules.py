@@ -35,10 +35,10 @@ from xtcp.web.server import Server
 FOLDER = ROOT / "containers" / "prometheus"
 
 
-def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """promtool, in the folder of the rules."""
+def promtool(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    """promtool, in the folder of the rules, with `text` on its standard input."""
     program = require_program("promtool", "prometheus")
-    return subprocess.run([program, *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
+    return subprocess.run([program, *arguments], cwd=FOLDER, input=text, capture_output=True, text=True, check=False)
 
 
 def rules() -> list[dict[str, Any]]:
@@ -81,6 +81,29 @@ def test_every_metric_of_the_rules_exists() -> None:
     for rule in rules():
         assert names_in(rule["expr"]) <= known, rule
         assert set(re.findall(r"xtcp:[a-z0-9_:]+", rule["expr"])) <= recorded, rule
+
+
+def test_the_dashboard() -> None:
+    """Every query of it is PromQL by promtool's parser, of metrics that exist; no two panels overlap."""
+    dashboard = json.loads((FOLDER / "dashboard.json").read_text())
+    panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    variables = [found["query"] for found in dashboard["templating"]["list"] if found["type"] == "query"]
+    known = {metric.name for metric in METRICS}
+    for query in (*queries, *variables):
+        assert names_in(query) <= known and names_in(query), query
+    plain = [query.replace("$__rate_interval", "5m") for query in queries]
+    made = {"groups": [{"name": "g", "rules": [{"record": f"a:{n}", "expr": query} for n, query in enumerate(plain)]}]}
+    done = promtool("check", "rules", "/dev/stdin", text=json.dumps(made))
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells = [
+        (x, y)
+        for panel in dashboard["panels"]
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(cells) == len(set(cells)) and max(x for x, _ in cells) < 24
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
 
 
 class Polled:
