@@ -13,20 +13,26 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.cli.running import ENVIRONMENT, XTCP
+from tests.conftest import ROOT
 
 PATIENCE_S = 20.0
 
 
 class Child:
-    """A context manager; whatever happens, the process is gone at its end."""
+    """A context manager; whatever happens, the process is gone at its end. `scripted`: see `tests.daemon.scripted`."""
 
     def __init__(
-        self, *arguments: str | Path, environment: Mapping[str, str] | None = None, before: Sequence[str] = ()
+        self,
+        *arguments: str | Path,
+        environment: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+        scripted: str = "",
     ) -> None:
         options = ("--listen", "off", "--log-level", "debug", "--nice", "0")
+        program = [*XTCP[:1], "-m", "tests.daemon.scripted", scripted] if scripted else XTCP
         self._process = subprocess.Popen(
-            [*before, *XTCP, "run", *options, *map(str, arguments)],
-            env={**ENVIRONMENT, **(environment or {})},
+            [*before, *program, "run", *options, *map(str, arguments)],
+            env={**ENVIRONMENT, "PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}{os.pathsep}{ROOT}", **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -87,36 +88,13 @@ def test_fault_78_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> No
 
 def test_fault_78_a_poll_under_way_is_broken_off() -> None:
     """A kernel that does not answer holds the end up for one receive, not for the deadline; the trailer says why."""
-    script = (
-        "import sys, threading\n"
-        "from tests.fake_kernel import ScriptedDiag\n"
-        "import xtcp.daemon.poller as poller\n"
-        "import xtcp.sources.live as live\n"
-        "import time\n"
-        "class Deaf(ScriptedDiag):\n"
-        "    def __init__(self, **_):\n"
-        "        super().__init__([])\n"
-        "        print('asked', file=sys.stderr, flush=True)\n"
-        "poller.DiagSocket = Deaf\n"
-        "make = poller.LiveDump\n"
-        "poller.LiveDump.__init__.__kwdefaults__['one_call'] = False\n"
-        "poller.verify = lambda: poller.OnePass(True, '')\n"
-        "from xtcp.cli.main import run\n"
-        "sys.exit(run(sys.argv[1:]))\n"
-    )
-    root = Path(__file__).resolve().parent.parent.parent
-    environment = {**ENVIRONMENT, "PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}{os.pathsep}{root}"}
-    command = [XTCP[0], "-c", script, "run", "--listen", "off", "--nice", "0", "--dest", "null:"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        lines = iter(process.stderr.readline, "")
-        before = list(iter(lambda: next(lines), "asked\n"))
+    with Child("--dest", "null:", scripted="deaf") as child:
+        child.until(lambda: "asked" in child.lines, "request")
         began = time.monotonic()
-        process.terminate()
-        events = [json.loads(line) for line in [*before, *lines] if line.startswith("{")]
-        assert process.wait(10) == 0
-    assert time.monotonic() - began < 5
-    (poll,) = [event for event in events if event["event"] == "poll"]
+        child.signal(signal.SIGTERM)
+        assert child.ended(10) == 0
+        assert time.monotonic() - began < 5
+        (poll,) = child.named("poll")
     assert poll["flags"] == "shutdown"
 
 
@@ -242,6 +220,69 @@ def test_fault_80_a_restart_has_a_new_id_and_begins_anew(tmp_path: Path) -> None
             assert child.ended() == 0, child.lines
             ids.append(child.named("started")[0]["run_id"])
     assert len(set(ids)) == 2
+
+
+# --- row 76: memory ---
+
+
+def test_fault_76_stalled_sinks_do_not_make_it_grow(tmp_path: Path) -> None:
+    """Every far side takes nothing: their queues come to their bounds, rows are dropped and counted, the one sink
+    that works gets every row, and the process stays under its limit.
+    """
+    pipes = [tmp_path / f"pipe{number}" for number in range(4)]
+    for path in pipes:
+        os.mkfifo(path)
+    readers = [os.open(path, os.O_RDONLY | os.O_NONBLOCK) for path in pipes]
+    limit = 192 << 20
+    try:
+        dests = [part for path in pipes for part in ("--dest", f"file:{path}")]
+        more = ("--dest", "null:", "--frequency", "20ms", "--memory-limit", str(limit))
+        with Child(*dests, *more, scripted="5000") as child:
+            child.until(lambda: len({line["sink"] for line in child.named("rows_dropped")}) == 4, "full queues")
+            polls = len(child.named("poll"))
+            child.wait_for("poll", polls + 30)
+            peak = child.status("VmHWM") << 10
+            assert peak < limit, f"{peak >> 20} MiB"
+            assert {line["reason"] for line in child.named("rows_dropped")} == {"queue"}
+            assert all(line["sockets"] == 5000 for line in child.named("poll"))
+            for reader in readers:
+                os.close(reader)
+            readers.clear()
+            child.signal(signal.SIGTERM)
+            # Nobody reads the pipes any more, which is an end: closing need not wait.
+            child.ended(12)
+            accounts = [line["account"] for line in child.named("ledger")]
+        assert "0 dropped" in accounts[-1] and accounts[-1].startswith("null")
+        assert all("NOT BALANCED" not in account and "0 in flight" in account for account in accounts), accounts
+    finally:
+        for reader in readers:
+            os.close(reader)
+
+
+# --- xTCP's moduli ---
+
+
+def test_udp_gets_its_share_and_others_every_row() -> None:
+    """1 in 2 × 5, the same connections in each poll, one record a datagram; the null sink gets all."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(5)
+        where = f"udp:127.0.0.1:{receiver.getsockname()[1]}"
+        moduli = ("--sampling-modulus", "2", "--report-modulus", "5")
+        dests = ("--dest", where, "--dest", "null:", "--frequency", "200ms", "--max-loops", "2")
+        with Child(*dests, *moduli, scripted="3000") as child:
+            assert child.ended() == 0
+            udp, null = (line["account"] for line in child.named("ledger"))
+        offered = int(udp.split(": ", 1)[1].split(" ")[0].replace(",", ""))
+        receiver.setblocking(False)
+        datagrams = []
+        while select.select([receiver], [], [], 0.2)[0]:
+            datagrams.append(receiver.recv(65536))
+    assert "6,000 accepted" in null
+    # 600 are expected; the standard deviation of a sample of 3,000 is 16.4.
+    assert 2 * (300 - 5 * 16.4) < offered < 2 * (300 + 5 * 16.4)
+    assert len(datagrams) == offered
 
 
 # --- row 77: starvation ---
