@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.batches import batch_of
@@ -15,6 +16,8 @@ from xtcp.chunk import Context
 from xtcp.records.descriptor import message_classes
 from xtcp.records.encoder import RecordEncoder
 from xtcp.records.layouts import LAYOUTS
+from xtcp.records.reader import RecordReader
+from xtcp.records.reader_walk import Varints
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -94,6 +97,13 @@ f0 4c ac 02                                               tcp_info_rtt = 1230
 a2 51 05 63 75 62 69 63                                   inet_diag_cong = 1300
 a8 51 01                                                  inet_diag_cong_enum = 1301: CUBIC
 c8 57 10                                                  inet_diag_tos = 1401
+"""
+
+# Numbers that are not given yet: a varint, bytes, and 8 bytes.
+LATER = """
+98 70 05                       1795: 5
+a2 70 02 01 02                 1796: 2 bytes
+a9 70 00 00 00 00 00 00 00 00  1797
 """
 
 ROW: dict[str, int | bytes] = {
@@ -177,7 +187,7 @@ def test_fault_95_records_of_earlier_releases_are_read(file: str) -> None:
 
 def test_fault_95_what_a_later_release_adds_is_passed_over() -> None:
     """A field of a number that is not given yet, of any wire type, changes nothing of the others, and is kept."""
-    later = by_hand(FLAT_BY_HAND + "98 70 05\na2 70 02 01 02\na9 70 00 00 00 00 00 00 00 00")
+    later = by_hand(FLAT_BY_HAND + LATER)
     record: Any = message_classes(LAYOUTS["flat"])["Record"].FromString(later)
     assert record.tcpi_rtt == 300
     assert record.SerializeToString(deterministic=True) == later
@@ -187,3 +197,22 @@ def test_fault_95_what_an_earlier_release_does_not_send_is_zero() -> None:
     """A record with one field is a record."""
     record: Any = message_classes(LAYOUTS["flat"])["Record"].FromString(bytes.fromhex("38 0a"))
     assert (record.idiag_family, record.tcpi_rtt, record.cong) == (10, 0, "")
+
+
+@pytest.mark.parametrize("more", ["", LATER], ids=["this release", "a later one"])
+def test_fault_95_the_collector_reads_what_was_written_by_hand(more: str) -> None:
+    """The row as it was, and a count of each number that is not known."""
+    data = by_hand(FLAT_BY_HAND + more)
+    varints = Varints(np.frombuffer(data, np.uint8))
+    read = RecordReader(LAYOUTS["flat"]).read(varints, np.array([0]), np.array([len(data)]))
+    assert read.fault.tolist() == [-1]
+    assert read.unknown == ({(1795,): 1, (1796,): 1, (1797,): 1} if more else {})
+    (batch,) = read.batches
+    assert (batch.context.timestamp_ns, batch.context.hostname) == (CONTEXT.timestamp_ns, CONTEXT.hostname)
+    for name, value in ROW.items():
+        if name != "shutdown":  # its bit is not set
+            cell = batch.columns[name][0]
+            assert (cell.tobytes() if isinstance(value, bytes) and cell.ndim else cell) == value, name
+    assert "shutdown" not in batch.columns
+    assert batch.columns["tcpi_bytes_acked"][0] == 0
+    assert "tcpi_received_ce" not in batch.columns

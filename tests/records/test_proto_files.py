@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2, json_format
 
+from tests.batches import batch_of
 from tests.conftest import ROOT, require_program
+from tests.rows import rows_of
+from xtcp.chunk import Context
 from xtcp.encode.arrow import schema as arrow_schema
 from xtcp.poll.trailer import Trailer
 from xtcp.records import render
@@ -19,7 +22,8 @@ from xtcp.records.envelope_messages import HEADER, TRAILER, messages_of
 from xtcp.records.layouts import LAYOUTS
 from xtcp.records.model import EnvelopeForm, Layout, Message, RecordField
 from xtcp.records.proto_text import proto_text
-from xtcp.schema.columns import BY_NAME, COLUMNS
+from xtcp.schema.columns import BY_NAME, COLUMNS, CONTEXT_NAMES
+from xtcp.schema.model import STRING
 from xtcp.schema.tags import HIGHEST_TAG, TAGS, faults_of, locked
 
 PROTO = ROOT / "proto"
@@ -70,10 +74,16 @@ def test_foreign_layouts_are_whole(name: str, given: int, filled: int) -> None:
     assert len(once) == len(set(once))
 
 
-def test_every_column_is_a_field_of_the_flat_record_an_arrow_column_and_a_json_key() -> None:
-    """One set of names in all of them, and no other."""
+def test_a_column_has_one_name_everywhere() -> None:
+    """Flat record, Arrow, ClickHouse and JSON have the same names, those of the table."""
+    names = sorted(column.name for column in COLUMNS)
     flat = [field.name for field in LAYOUTS["flat"].record.scalars()]
-    assert sorted(flat) == sorted(column.name for column in COLUMNS) == sorted(arrow_schema().names)
+    table = (PROTO / "clickhouse.sql").read_text().split("ENGINE")[0]
+    stored = [line.split("`")[1] for line in table.splitlines() if line.startswith("    `") and " ALIAS " not in line]
+    cells = {name: bytes(16) if BY_NAME[name].kind.column in ("object", "(16,)u1", "S16") else 1 for name in names}
+    given: dict[str, Any] = {name: "x" if BY_NAME[name].kind is STRING else 1 for name in CONTEXT_NAMES}
+    (row,) = rows_of([batch_of([{n: v for n, v in cells.items() if n not in CONTEXT_NAMES}], Context(**given))])
+    assert sorted(flat) == sorted(arrow_schema().names) == sorted(stored) == sorted(row) == names
 
 
 def test_a_trailer_has_a_field_for_all_that_it_says() -> None:
