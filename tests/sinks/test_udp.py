@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from tests.batches import batch_of
+from tests.sinks.protobuf import cookies_of, delimited
 from tests.sinks.receivers import Listener, until
 from tests.sinks.standins import TRAILER, cookies
 from xtcp.batch import Batch
 from xtcp.chunk import Context
-from xtcp.errors import Unavailable, UsageError
+from xtcp.errors import ConfigurationError, Unavailable, UsageError
 from xtcp.ledger import Account
 from xtcp.records.envelopes import Envelopes
+from xtcp.records.signature import FOOTER, UNKNOWN_KEY, Keys
 from xtcp.schema.columns import BY_NAME
 from xtcp.schema.model import U32
 from xtcp.sinks import udp
@@ -273,6 +275,36 @@ def test_datagrams_to_a_socket_of_this_host(tmp_path: Path, record: str) -> None
         path.unlink()
     sink.close()
     assert account.balance().balanced
+
+
+@pytest.mark.parametrize("record", ["xtcp", "flat"])
+def test_fault_93_signed_datagrams(tmp_path: Path, record: str) -> None:
+    """The receiver's side believes each, no other key does, and the footer is a part of the limit."""
+    key = tmp_path / "keys"
+    key.write_text("# ours\n0123456789abcdef0123456789abcdef\nanother key of the fleet\n")
+    key.chmod(0o600)
+    with Listener() as there:
+        sink, account = opened(f"udp:{there.address}?record={record}&hmac-key={key}&mtu=500")
+        sink.accept(sockets(100))
+        sink.end_poll(TRAILER)
+        assert until(lambda: account.balance().bytes <= sum(map(len, there.datagrams)))
+        sink.close()
+    keys, others = Keys.of_file(str(key)), Keys(b"another key of the fleet")
+    assert {keys.fault(datagram, time.time_ns()) for datagram in there.datagrams} == {None}
+    assert {others.fault(datagram, time.time_ns()) for datagram in there.datagrams} == {UNKNOWN_KEY}
+    assert max(map(len, there.datagrams)) <= 500
+    bodies = [datagram[:-FOOTER] for datagram in there.datagrams]
+    messages = iter(bodies) if record == "xtcp" else delimited(b"".join(bodies))
+    assert cookies_of(record, messages) == list(range(1, 101))
+
+
+def test_a_key_that_everybody_can_read(tmp_path: Path) -> None:
+    """Refused before anything is sent."""
+    key = tmp_path / "keys"
+    key.write_text("0123456789abcdef0123456789abcdef\n")
+    key.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="everybody"):
+        parse(f"udp:?hmac-key={key}")
 
 
 def test_sequence_numbers_show_what_was_lost() -> None:

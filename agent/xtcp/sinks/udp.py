@@ -1,7 +1,8 @@
 """`udp:[HOST:PORT]`: rows as datagrams, 127.0.0.1:13000 where nothing else is said, as xTCP has it.
 
 `record=xtcp`, the default: one bare record a datagram, for xTCP's receivers. Any other record: envelopes cut under
-`mtu`, each with a sequence number, so that a receiver counts what it lost. What becomes of a datagram: `transmission`.
+`mtu`, each with a sequence number, so that a receiver counts what it lost. With `hmac-key` each is signed, footer
+included in `mtu`; xTCP's receivers do not know that. What becomes of a datagram: `transmission`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from xtcp.sinks.udp_socket import Marks, connected
 
 if TYPE_CHECKING:
     from xtcp.ledger import Account
+    from xtcp.records.signature import Keys
     from xtcp.sinks.destination import Maker
     from xtcp.sinks.sink import Sink
 
@@ -32,6 +34,7 @@ def prepare(destination: Destination) -> Maker:
     record = one_of(destination, "record", RECORDS, "xtcp")
     limit_bytes = amount(destination, "mtu", amounts.within(LEAST_MTU, MOST_MTU), MTU)
     rate = amount(destination, "rate", amounts.count, 0)
+    keys = _keys(destination.options.get("hmac-key"))
     marks = Marks(
         sndbuf=amount(destination, "sndbuf", amounts.size, None),
         ttl=amount(destination, "ttl", amounts.within(1, 255), None),
@@ -47,6 +50,20 @@ def prepare(destination: Destination) -> Maker:
         sender = DatagramSocket(
             destination.name, lambda: connected(where, marks), pace=Pace(rate or None), changes=True
         )
-        return DatagramRows(account, sender, packing(record, limit_bytes))
+        if keys is None:
+            return DatagramRows(account, sender, packing(record, limit_bytes))
+        from xtcp.records.signature import FOOTER
+        from xtcp.sinks.signed import Signed
+
+        return DatagramRows(account, sender, Signed(packing(record, limit_bytes - FOOTER), keys))
 
     return make
+
+
+def _keys(path: str | None) -> Keys | None:
+    """The keys in the file at `path`. Raises `XtcpError` for one that does not serve."""
+    if path is None:
+        return None
+    from xtcp.records.signature import Keys
+
+    return Keys.of_file(path)
