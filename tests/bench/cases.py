@@ -24,6 +24,10 @@ FLOOR: Final = "floor"
 POLL: Final = "poll"
 REPLAY: Final = "replay"
 REPLAYED: Final = "replay-decode"
+ENVELOPES: Final = "to-envelopes"
+ENCODE: Final = "encode-flat"
+OBJECTS: Final = "encode-objects"
+AGENT: Final = "agent"
 
 CASES: Final = (
     Case(FLOOR, "kernel floor: two v2 dumps, thrown away"),
@@ -34,9 +38,17 @@ CASES: Final = (
     Case("decode", "decode alone, of a dump in memory"),
     Case(REPLAYED, "decode alone, of the pcap's chunks in memory"),
     Case(REPLAY, "replay: pcap to columns"),
+    Case("to-null", "agent's poll, thrown away behind its queue"),
+    Case(ENVELOPES, "agent's poll, flat envelopes to a file"),
+    Case("to-parquet", "agent's poll to Parquet"),
+    Case("to-kafka", "agent's poll to a real Kafka broker"),
+    Case(ENCODE, "flat records of columns in memory"),
+    Case("encode-xtcp", "xtcp records of columns in memory"),
+    Case(OBJECTS, "the flat records by google.protobuf objects", most_rounds=1),
     Case("help", "xtcp --help", inside=False),
     Case("null", "xtcp once --format null", inside=False),
     Case("json", "xtcp once --format json -o FILE", inside=False),
+    Case(AGENT, "xtcp run, three polls into envelopes", inside=False),
     Case("ss", "ss -tinmaOH >FILE", inside=False),
     Case("tshark", "tshark, one field of the same pcap", inside=False, most_rounds=3),
     Case("pyroute2", "pyroute2: the same poll, as Python objects", inside=False, most_rounds=1),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tests.bench.cases import FLOOR, MANY, POLL, REPLAY, REPLAYED
+from tests.bench.cases import AGENT, ENCODE, ENVELOPES, FLOOR, MANY, POLL, REPLAY, REPLAYED
 from tests.bench.sample import Measured
 
 KIB: Final = 1024
@@ -64,6 +64,21 @@ def _growth(runs: Sequence[Measured]) -> float | None:
     return (most - least) * KIB / (largest.expected - start.expected)
 
 
+def _agent_mib(runs: Sequence[Measured]) -> float | None:
+    peak = runs[-1].median(AGENT, "peak_kib")
+    return None if peak is None else peak / KIB
+
+
+def _per_record(case: str, scale: float) -> Callable[[Sequence[Measured]], float | None]:
+    """CPU a record, in seconds times `scale`."""
+
+    def figure(runs: Sequence[Measured]) -> float | None:
+        cpu = runs[-1].median(case, "cpu")
+        return None if cpu is None else cpu / runs[-1].expected * scale
+
+    return figure
+
+
 GOALS: Final = (
     Goal("poll: CPU ≤ 1.1 × the floor", "×", 1.1, lambda runs: runs[-1].ratio(POLL, FLOOR, "cpu")),
     Goal("poll: wall ≤ 0.9 × the floor", "×", 0.9, lambda runs: runs[-1].ratio(POLL, FLOOR, "wall")),
@@ -75,6 +90,9 @@ GOALS: Final = (
         "replay ≥ 15 × faster than tshark", "×", 15, lambda runs: runs[-1].ratio("tshark", REPLAY, "wall"), least=True
     ),
     Goal("replay ≤ 1.5 × decoding the same chunks", "×", 1.5, lambda runs: runs[-1].ratio(REPLAY, REPLAYED, "wall")),
+    Goal("poll + envelopes to a file ≤ 3 µs of CPU a record", "µs", 3, _per_record(ENVELOPES, 1e6)),
+    Goal("encoder ≤ 1,000 ns a record", "ns", 1000, _per_record(ENCODE, 1e9)),
+    Goal("agent with envelopes: peak RSS ≤ 96 MiB", "MiB", 96, _agent_mib),
     Goal("json to a file ≤ 2 s", "s", 2, lambda runs: runs[-1].median("json", "wall")),
     Goal("json: peak RSS ≤ 96 MiB", "MiB", 96, _peak_mib),
     Goal("json: RSS grows ≤ 50 bytes a socket", "bytes", 50, _growth),

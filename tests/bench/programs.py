@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from tests.bench.cases import AGENT
 from tests.bench.sample import Sample
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -58,6 +59,17 @@ def programs(folder: Path, pcap: Path) -> dict[str, Program]:
         "help": Program((*XTCP, "--help"), out, out),
         "null": Program((*XTCP, "once", "--quiet", "--format", "null", "--trailer", str(rows)), out, rows, count_rows),
         "json": Program((*XTCP, "once", "--quiet", "--format", "json", "-o", str(rows)), out, rows, count_lines),
+        AGENT: Program(
+            (
+                *XTCP,
+                "run",
+                *("--frequency=1s", "--max-loops=3", "--listen=off", "--nice=0", "--log-format=json"),
+                f"--dest=file:{rows}?format=envelopes",
+            ),
+            out,
+            out.with_suffix(".err"),
+            count_polled,
+        ),
         "ss": Program(("ss", "-tinmaOH"), out, out, count_lines),
         "tshark": Program(tshark, out, out, count_ports),
         "pyroute2": Program(pyroute2, out, out, says_itself=True),
@@ -70,6 +82,8 @@ def not_here() -> dict[str, str]:
     for name, package in (("ss", "iproute2"), ("tshark", "tshark")):
         if shutil.which(name) is None:
             missing[name] = f"no {name} (apt-get install {package})"
+    if shutil.which("java") is None or shutil.which("mvn") is None:
+        missing["to-kafka"] = "no java or mvn (apt-get install openjdk-17-jre-headless maven)"
     if importlib.util.find_spec("pyroute2") is None:
         missing["pyroute2"] = "no pyroute2 (pip install pyroute2)"
     return missing
@@ -126,6 +140,12 @@ def count_lines(path: Path) -> int:
 def count_rows(trailer: Path) -> int:
     """Rows of a poll by its trailer."""
     return int(json.loads(trailer.read_text())["rows"])
+
+
+def count_polled(log: Path) -> int:
+    """Rows of the last poll by the agent's log."""
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    return int([event["sockets"] for event in events if event["event"] == "poll"][-1])
 
 
 def count_ports(path: Path) -> int:

@@ -7,16 +7,18 @@ not give every socket of the farm ends the run: its time would say nothing. Need
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Self
 
 from tests.bench import programs
 from tests.bench.cases import BY_NAME, MANY, Case
+from tests.bench.delivery import TOPIC
 from tests.bench.programs import Failed, TooSlow
 from tests.bench.sample import Measured, Sample
 from tests.sockets.farm import Farm
@@ -28,9 +30,9 @@ LONGEST_S: Final = 4 * 3600.0
 class Worker:
     """The process of the cases that run inside one, as a context manager. Raises `Failed` when it ends early."""
 
-    def __init__(self, pcap: Path) -> None:
+    def __init__(self, pcap: Path, home: int, broker: str, cases: Iterable[str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.worker", str(pcap)],
+            [sys.executable, "-m", "tests.bench.worker", str(pcap), str(pcap.parent), str(home), broker, *cases],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=programs.environment(),
@@ -68,8 +70,28 @@ def on_farm(sockets: int, rounds: int, names: Iterable[str]) -> Measured:
     with Farm(sockets) as farm:
         expected = 2 * farm.connections + farm.listeners
         times = {case.name: _times(case, rounds, sockets) for case in cases}
-        samples, missing = inside(farm.ns, _rounds, times, rounds, expected, missing, timeout=LONGEST_S)
+        with _broker(times) as broker:
+            samples, missing = inside(
+                farm.ns, _rounds, times, rounds, expected, missing, os.getpid(), broker, timeout=LONGEST_S
+            )
     return Measured(sockets, expected, samples, missing)
+
+
+@contextmanager
+def _broker(names: Iterable[str]) -> Iterator[str]:
+    """The address of a broker with a topic, in this network namespace; "" where no case needs one."""
+    if "to-kafka" not in names:
+        yield ""
+        return
+    from tests.kafka.broker import Broker
+
+    with tempfile.TemporaryDirectory(prefix="xtcp-bench-kafka-") as folder:
+        broker = Broker(Path(folder))
+        try:
+            broker.create(TOPIC, retention_bytes="500000000")
+            yield broker.address
+        finally:
+            broker.kill()
 
 
 def _times(case: Case, rounds: int, sockets: int) -> int:
@@ -78,7 +100,7 @@ def _times(case: Case, rounds: int, sockets: int) -> int:
 
 
 def _rounds(
-    times: dict[str, int], rounds: int, expected: int, missing: dict[str, str]
+    times: dict[str, int], rounds: int, expected: int, missing: dict[str, str], home: int, broker: str
 ) -> tuple[dict[str, list[Sample | None]], dict[str, str]]:
     """In the namespace: samples by case, and why cases are missing."""
     samples: dict[str, list[Sample | None]] = {name: [] for name in times}
@@ -87,7 +109,7 @@ def _rounds(
         pcap = folder / "farm.pcap"
         programs.record(pcap)
         outside = programs.programs(folder, pcap)
-        worker = stack.enter_context(Worker(pcap))
+        worker = stack.enter_context(Worker(pcap, home, broker, [name for name in times if BY_NAME[name].inside]))
         for number in range(rounds):
             _say(f"{expected:,} sockets: round {number + 1} of {rounds}")
             for name in reversed(times) if number % 2 else times:

@@ -45,10 +45,10 @@ def test_every_figure_is_there(tmp_path: Path) -> None:
             assert sample["wall"] > 0 and sample["cpu"] >= 0, name
             assert sample["rows"] in (None, run["expected"]), name
     missing = raw["runs"][0]["missing"]
-    assert set(missing) <= {"ss", "tshark", "pyroute2"}
+    assert set(missing) <= {"ss", "tshark", "pyroute2", "to-kafka"}
     unknown = {goal["goal"] for goal in raw["goals"] if goal["figure"] is None}
     assert len(raw["goals"]) == len(goals.GOALS)
-    assert len(unknown) == len(missing), unknown
+    assert len(unknown) == len(set(missing) - {"to-kafka"}), unknown
     for case in CASES:
         assert case.title in done.stdout
 

@@ -1,8 +1,9 @@
 """The cases that run inside one process: what the kernel's dump costs, and what we add to it.
 
-Started in the farm's network namespace as `python -m tests.bench.worker PCAP`. In: names of cases on standard input,
-one a line. Out: a line of JSON for each, a `Sample`. Before the first, every case has run once: arenas are there,
-their pages touched, and a dump is kept for `decode`. Nothing is counted between one answer and the next question.
+Started in the farm's network namespace as `python -m tests.bench.worker PCAP FOLDER HOME BROKER CASE…`; HOME is a
+process in the namespace of the broker, whose address is BROKER, "" for none. In: names of cases on standard input, one
+a line. Out: a line of JSON for each, a `Sample`. Before the first, each CASE has run once: arenas are there, their
+pages touched, and a dump is kept for `decode`. Nothing is counted between one answer and the next question.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
+from tests.bench import delivery
 from tests.bench.cases import FLOOR, POLL, REPLAY, REPLAYED
 from tests.bench.sample import Sample
 from xtcp.chunk import Chunk
@@ -71,17 +75,19 @@ def kept(source: Source) -> list[Chunk]:
     ]
 
 
-def cases(pcap: str) -> dict[str, Callable[[], int | None]]:
+def cases(pcap: str, folder: str, home: int, broker: str, stack: ExitStack) -> dict[str, Callable[[], int | None]]:
     """By name what is measured; each returns the rows it gave, None where it cannot know."""
+    chunks = kept(LiveDump(ONE_PASS, this_host()))
     return {
         FLOOR: partial(thrown_away, *TWO_DUMPS),
         "one-pass": partial(thrown_away, ONE_PASS),
         POLL: partial(poll, overlap=True),
         "poll-serial": partial(poll, overlap=False),
         "poll-lockstep": partial(poll, overlap=True, templates=False),
-        "decode": partial(decoded, kept(LiveDump(ONE_PASS, this_host()))),
+        "decode": partial(decoded, chunks),
         REPLAYED: partial(decoded, kept(open_source(pcap))),
         REPLAY: lambda: decoded(open_source(pcap).chunks()),
+        **delivery.cases(Path(folder), broker, home, chunks, stack),
     }
 
 
@@ -92,15 +98,16 @@ def measure(case: Callable[[], int | None]) -> Sample:
     return Sample(time.perf_counter() - wall, time.process_time() - cpu, rows=rows)
 
 
-def main(pcap: str) -> None:
+def main(pcap: str, folder: str, home: int, broker: str, names: Sequence[str]) -> None:
     """Answers until standard input ends."""
-    known = cases(pcap)
-    for case in known.values():
-        case()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        print(json.dumps(measure(known[line.strip()]).as_dict()), flush=True)
+    with ExitStack() as stack:
+        known = cases(pcap, folder, home, broker, stack)
+        for name in names:
+            known[name]()
+        print("ready", flush=True)
+        for line in sys.stdin:
+            print(json.dumps(measure(known[line.strip()]).as_dict()), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5:])

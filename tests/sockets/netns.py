@@ -192,11 +192,20 @@ def _receive(wire: Connection, timeout: float) -> Any:
     return answer.value
 
 
+def enter(process: int) -> None:
+    """Puts the calling thread, and those it starts, into the network namespace of a process."""
+    _set(Path(f"/proc/{process}/ns/net"))
+
+
 def _enter(ns: str) -> None:
-    descriptor = os.open(f"/run/netns/{ns}", os.O_RDONLY | os.O_CLOEXEC)
+    _set(Path("/run/netns", ns))
+
+
+def _set(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if _LIBC.setns(descriptor, _CLONE_NEWNET):
             number = ctypes.get_errno()
-            raise OSError(number, f"setns: {os.strerror(number)}", ns)
+            raise OSError(number, f"setns: {os.strerror(number)}", str(file))
     finally:
         os.close(descriptor)
