@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from dataclasses import fields
 from pathlib import Path
@@ -21,7 +22,7 @@ from xtcp.records.descriptor import file_descriptor, message_classes
 from xtcp.records.envelope_messages import HEADER, TRAILER, messages_of
 from xtcp.records.layouts import LAYOUTS
 from xtcp.records.model import EnvelopeForm, Layout, Message, RecordField
-from xtcp.records.proto_text import proto_text
+from xtcp.records.proto_text import proto_text, type_name
 from xtcp.schema.columns import BY_NAME, COLUMNS, CONTEXT_NAMES
 from xtcp.schema.model import STRING
 from xtcp.schema.tags import HIGHEST_TAG, TAGS, faults_of, locked
@@ -64,14 +65,31 @@ def test_a_class_is_made_once() -> None:
 # --- the layouts ---
 
 
-@pytest.mark.parametrize(("name", "given", "filled"), [("xtcp", 101, 98), ("xtcp2-1", 156, 113), ("xtcp2-2", 172, 124)])
-def test_foreign_layouts_are_whole(name: str, given: int, filled: int) -> None:
-    """As many fields as the originals have, those that this agent can fill among them, and no column twice."""
-    scalars = list(LAYOUTS[name].record.scalars())
-    assert (len(scalars), sum(bool(field.column) for field in scalars)) == (given, filled)
-    assert {field.column for field in scalars if field.column} <= BY_NAME.keys()
-    once = [(field.column, field.derivation) for field in scalars if field.column]
-    assert len(once) == len(set(once))
+# SHA-256 of the lines "message number name type" of the originals, sorted: xtcppb.proto of Edgio/xtcp (2036b99), as
+# protoc reads it; xtcp_flat_record.proto of randomizedcoder/xtcp2, at 32a4fed and of epoch 2.
+ORIGINALS = {
+    "xtcp": (108, 98, "85a6ea8588393730d894201ab1c3085f03db549c162895b8b968f21038d9d04e"),
+    "xtcp2-1": (156, 113, "771a24e8f04b8ea662260ea73c65c9d69530830b2cf893f77562df2b34c50c35"),
+    "xtcp2-2": (172, 124, "a8ba03023fe227d789492174388abb0d61407c1eb5f815df30d996497c38d3b5"),
+}
+
+
+@pytest.mark.parametrize("name", list(ORIGINALS))
+def test_foreign_layouts_are_the_originals(name: str) -> None:
+    """Every field under its number, name and type; as many filled as this agent can, and no column twice."""
+    count, filled, digest = ORIGINALS[name]
+    layout = LAYOUTS[name]
+    lines = sorted(
+        f"{message.name} {field.number} {field.name} {type_name(field)}"
+        for message in messages_of(layout)
+        if message.name != "Envelope"
+        for field in message.fields
+    )
+    assert len(lines) == count
+    assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == digest
+    columns = [(field.column, field.derivation) for field in layout.record.scalars() if field.column]
+    assert len(columns) == len(set(columns)) == filled
+    assert {column for column, _ in columns} <= BY_NAME.keys()
 
 
 def test_a_column_has_one_name_everywhere() -> None:

@@ -47,7 +47,7 @@ def _message(message: Message, layout: Layout) -> Iterator[str]:
         yield from _enum(enum)
     for field in message.fields:
         comment = f"  // {field.comment}" if field.comment else ""
-        yield f"  {_label(field, layout)}{_type(field)} {field.name} = {field.number};{comment}\n"
+        yield f"  {_label(field, layout)}{type_name(field)} {field.name} = {field.number};{comment}\n"
     yield "}\n"
 
 
@@ -64,7 +64,8 @@ def _label(field: RecordField | Nested, layout: Layout) -> str:
     return "optional " if layout.syntax == "proto2" else ""
 
 
-def _type(field: RecordField | Nested) -> str:
+def type_name(field: RecordField | Nested) -> str:
+    """The type of a field, as the text writes it."""
     if isinstance(field, Nested):
         return field.message.name
     return field.enum.name if field.enum is not None else field.type
