@@ -488,7 +488,7 @@ def test_flushes_of_several_run_side_by_side() -> None:
         fan.add(name, lambda account, plan=plan: Queued(lambda inner: Planned(inner, plan), account))  # type: ignore[misc]
     fan.accept(blank(1))
     fan.flush(0.1)
-    assert there.flushed == 1 and away.flushed == 0
+    assert there.flushed and not away.flushed
     fan.close(0)
 
 
