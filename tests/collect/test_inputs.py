@@ -152,7 +152,7 @@ def test_a_file_of_frames(many: list[bytes], lost: int) -> None:
         file.flush()
         source = Frames(file.name)
         assert everything(source) == expected
-        assert bool(source.damage) == (sum(map(len, expected)) != len(cut))
+        assert bool(source.counts.damage) == (sum(map(len, expected)) != len(cut))
         source.close()
 
 
@@ -163,7 +163,7 @@ def test_large_and_false_frames(tmp_path: Path) -> None:
     path.write_bytes(framed(b"abc") + large + b"\xff\xff\xff\xff\x0f" + b"behind")
     source = Frames(str(path))
     assert everything(source) == [framed(b"abc"), large]
-    assert source.damage == f"no message begins at offset {4 + len(large):,}"
+    assert source.counts.damage == f"no message begins at offset {4 + len(large):,}"
     source.close()
     with pytest.raises(UsageError):
         Frames(str(tmp_path / "none"))

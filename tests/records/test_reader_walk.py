@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from xtcp.records import reader_walk as wf
-from xtcp.records.reader_reference import PlainField, read_fields
+from xtcp.records.reader_plain import PlainField, read_fields
 from xtcp.records.reader_walk import REASONS, Varints, walk
 
 

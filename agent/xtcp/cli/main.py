@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from xtcp import __version__
-from xtcp.cli import columns, doctor, once, query, schema, validate
+from xtcp.cli import collect, columns, doctor, once, query, schema, validate
 from xtcp.cli import run as service
 from xtcp.cli.command import EXIT_CODES, Parser, run_command
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"xtcp {__version__}")
     verbs = top.add_subparsers(title="commands", dest="verb", metavar="COMMAND", parser_class=Parser)
-    for module in (service, once, query, schema, validate, doctor, columns):
+    for module in (service, once, query, collect, schema, validate, doctor, columns):
         module.add_parser(verbs)
     return top
 

@@ -6,6 +6,8 @@ listening    `udp:` and `unix:`: which socket, and what is wrong where there is 
 frames       a file or standard input of envelopes or records
 kafka_topic  a Kafka topic; offsets are committed when the sinks have accepted the rows
 expansion    compressed messages, in bounds
+checkpoints  up to where the sinks have accepted
+intake       what became of every message and row
 streams      loss, duplicates and order by sequence numbers
 collector    messages to batches, every one accounted for
 """

@@ -24,15 +24,11 @@ _LONGEST_LENGTH: Final = 5
 
 
 class Frames:
-    """An `Input` of the file at `path`, `-` for standard input. Raises `XtcpError` where it cannot be opened.
-
-    `damage` says what of it is not whole, once it has been read; there is none in an empty file.
-    """
+    """An `Input` of the file at `path`, `-` for standard input. Raises `XtcpError` where it cannot be opened."""
 
     def __init__(self, path: str) -> None:
         self.name = "standard input" if path == "-" else path
         self.counts = InputCounts()
-        self.damage = ""
         self._file = _opened(path, self.name)
         self._held = bytearray()
         self._at = 0
@@ -58,8 +54,8 @@ class Frames:
         self._at += used
         if not block:
             self._ended = True
-            if self._held and not self.damage:
-                self.damage = f"it is cut in a message, {len(self._held):,} bytes at offset {self._at:,}"
+            if self._held and not self.counts.damage:
+                self.counts.damage = f"it is cut in a message, {len(self._held):,} bytes at offset {self._at:,}"
         self.counts.messages += len(messages)
         self.counts.bytes += used
         return Arrivals.of(messages)
@@ -86,7 +82,7 @@ class Frames:
             if length is None:
                 break
             if length > LONGEST_FRAME:
-                self.damage = f"no message begins at offset {self._at + at:,}"
+                self.counts.damage = f"no message begins at offset {self._at + at:,}"
                 self._ended = True
                 break
             if body + length > len(held):

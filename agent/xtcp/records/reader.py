@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from xtcp.batch import Batch, Tally
 from xtcp.chunk import Context
 from xtcp.records.model import Derivation, EnumType, Layout, Message, Nested, RecordField
+from xtcp.records.reader_contexts import Texts, contexts, texts
 from xtcp.records.reader_presence import by_attributes, by_value, notes
 from xtcp.records.reader_slots import SLOT_REASONS, Slot, SlotReader, Slots
 from xtcp.records.reader_texts import addresses, payloads, short_texts
-from xtcp.records.reader_walk import BYTES, VARINT, Ints, Varints
+from xtcp.records.reader_walk import BYTES, FIXED64, VARINT, Ints, Varints
 from xtcp.schema.columns import BY_NAME, COLUMNS, CONTEXT_NAMES
 from xtcp.schema.layout import column_dtype
 from xtcp.schema.model import ADDRESS, STRING, TEXT
@@ -33,8 +34,10 @@ BAD_ADDRESS: Final = "address of a wrong length"
 LONG_TEXT: Final = "text too long"
 REASONS: Final = (*SLOT_REASONS, OUT_OF_RANGE, BAD_ADDRESS, LONG_TEXT)
 
-# Presence by field, by `attributes` and `tcp_info_len`, by value.
-_NOTES: Final = ("attributes", "tcp_info_len")
+# Seconds whose nanoseconds 64 bits hold: the years 1684 to 2255.
+_FARTHEST_S: Final = 9 * 10**9
+_SECONDS: Final = "seconds"
+_CONTEXT_TEXTS: Final = frozenset(name for name in CONTEXT_NAMES if BY_NAME[name].kind is STRING)
 _ORDER: Final = {column.name: number for number, column in enumerate(COLUMNS)}
 
 
@@ -50,9 +53,12 @@ class Rows:
 
 
 class RecordReader:
-    """Reads records of `layout`; may be used again and again."""
+    """Reads records of `layout`; may be used again and again.
 
-    def __init__(self, layout: Layout) -> None:
+    `seconds` is the number of a field that may also come as a double of seconds, and is `timestamp_ns` then.
+    """
+
+    def __init__(self, layout: Layout, *, seconds: int | None = None) -> None:
         self._layout = layout
         self._fields: dict[str, list[tuple[str, RecordField]]] = {}
         slots: list[Slot] = []
@@ -65,6 +71,9 @@ class RecordReader:
             slots.append(Slot(name, path, BYTES if field.type in ("string", "bytes") else VARINT))
             if field.column:
                 self._fields.setdefault(field.column, []).append((name, field))
+        if seconds is not None:
+            slots.append(Slot(_SECONDS, (seconds,), FIXED64))
+        self._seconds = seconds is not None
         self._slots = SlotReader(slots, nests)
         self._names = [name for name in _ORDER if name in self._fields and name not in CONTEXT_NAMES]
 
@@ -76,15 +85,25 @@ class RecordReader:
         """
         found = self._slots.read(varints, starts, ends)
         block = _Block(varints.data, found)
-        columns = {name: column for name in self._fields if (column := self._column(name, block)) is not None}
+        columns: dict[str, NDArray[np.generic]] = {}
+        context: dict[str, NDArray[np.generic] | Texts] = {}
+        for name in self._fields:
+            if name in _CONTEXT_TEXTS:
+                slot = self._fields[name][0][0]
+                if block.has(slot):
+                    context[name] = texts(block.data, *block.pieces(slot))
+                continue
+            column = self._column(name, block)
+            if column is not None:
+                (context if name in CONTEXT_NAMES else columns)[name] = column
         kept = np.flatnonzero(block.fault < 0)
         whose = np.zeros(len(starts), np.int64) if source is None else source
         if len(kept) < len(starts):
             columns = {name: column[kept] for name, column in columns.items()}
+            context = {n: c.at(kept) if isinstance(c, Texts) else c[kept] for n, c in context.items()}
             whose = whose[kept]
-        context = {name: columns.pop(name) for name in CONTEXT_NAMES & columns.keys()}
         masks = self._presence(columns, block, kept)
-        batches = [_batch(columns, masks, starts[kept], one, rows) for one, rows in _contexts(context, sources, whose)]
+        batches = [_batch(columns, masks, starts[kept], one, rows) for one, rows in contexts(context, sources, whose)]
         return Rows(batches, block.fault, found.unknown)
 
     def _column(self, name: str, block: _Block) -> NDArray[np.generic] | None:
@@ -102,6 +121,9 @@ class RecordReader:
                 made = np.where(made == b"", part, made)
             else:
                 made = (made + part).astype(made.dtype)  # type: ignore[operator]
+        if name == "timestamp_ns" and self._seconds and block.has(_SECONDS):
+            times = _nanoseconds(block)
+            made = times if made is None else np.where(block.came(_SECONDS), times, made)
         return made
 
     def _part(self, name: str, slot: str, field: RecordField, block: _Block) -> NDArray[np.generic] | None:
@@ -116,17 +138,18 @@ class RecordReader:
                 width = column_dtype(name).itemsize
                 block.blame(length > width, LONG_TEXT)
                 return short_texts(block.data, offset, length, width)
-            return payloads(block.data, offset, length, text=kind is STRING)
+            return payloads(block.data, offset, length)
         value = block.scalars(slot)
         match field.derivation:
             case Derivation.SECONDS:
-                block.blame(value.astype(np.int64) + 9 * 10**9 > np.uint64(18 * 10**9), OUT_OF_RANGE)
-                return value.astype(np.int64) * 10**9
+                seconds = value.view(np.int64)
+                block.blame((seconds > _FARTHEST_S) | (seconds < -_FARTHEST_S), OUT_OF_RANGE)
+                return seconds * 10**9
             case Derivation.NANOSECONDS:
-                block.blame(value >= np.uint64(10**9), OUT_OF_RANGE)
+                block.insist(slot, 10**9 - 1)
                 return value.astype(np.int64)
             case Derivation.LOW_WORD | Derivation.HIGH_WORD:
-                block.blame(value > np.uint64(0xFFFFFFFF), OUT_OF_RANGE)
+                block.insist(slot, 0xFFFF_FFFF)
                 return value << np.uint64(32) if field.derivation is Derivation.HIGH_WORD else value
             case Derivation.CONGESTION:
                 assert field.enum is not None
@@ -134,7 +157,7 @@ class RecordReader:
             case _:
                 dtype = column_dtype(name)
                 if dtype.kind == "u" and dtype.itemsize < 8:
-                    block.blame(value > np.uint64(np.iinfo(dtype).max), OUT_OF_RANGE)  # type: ignore[type-var]
+                    block.insist(slot, (1 << 8 * dtype.itemsize) - 1)
                 return value.astype(dtype)
 
     def _presence(
@@ -157,8 +180,9 @@ class RecordReader:
         if "attributes" not in self._fields:
             columns |= notes(masks, rows)
             masks |= {"attributes": np.ones(rows, np.bool_), "tcp_info_len": columns["tcp_info_len"] != 0}
+        nobody = {id(mask): not mask.any() for mask in masks.values()}
         for name, mask in list(masks.items()):
-            if not mask.any():
+            if nobody[id(mask)]:
                 del masks[name]
                 columns.pop(name, None)
             elif name not in columns:
@@ -173,11 +197,10 @@ class _Block:
         self.data = data
         self.fault = slots.fault
         self._slots = slots
-        self._has = {name: bool(came.any()) for name, came in slots.present.items()}
 
     def has(self, slot: str) -> bool:
         """Whether any message has it."""
-        return self._has[slot]
+        return self._slots.has[slot]
 
     def came(self, slot: str) -> NDArray[np.bool_]:
         """Which messages have it."""
@@ -186,6 +209,11 @@ class _Block:
     def scalars(self, slot: str) -> NDArray[np.uint64]:
         """Its values."""
         return self._slots.scalars[slot]
+
+    def insist(self, slot: str, most: int) -> None:
+        """Sets aside messages whose value is more than `most`."""
+        if self._slots.largest[slot] > most:
+            self.blame(self.scalars(slot) > np.uint64(most), OUT_OF_RANGE)
 
     def pieces(self, slot: str) -> tuple[Ints, Ints]:
         """Offsets and lengths."""
@@ -206,51 +234,20 @@ def _fields(message: Message, path: tuple[int, ...]) -> Iterator[tuple[tuple[int
             yield from _fields(field.message, here)
 
 
+def _nanoseconds(block: _Block) -> NDArray[np.int64]:
+    """Doubles of seconds since 1970 as ns, to the microsecond that a double of today tells apart."""
+    seconds = block.scalars(_SECONDS).view(np.float64)
+    good = np.abs(seconds) < _FARTHEST_S
+    block.blame(~good, OUT_OF_RANGE)
+    return np.round(np.where(good, seconds, 0) * 1e6).astype(np.int64) * 1000
+
+
 def _congestion(value: NDArray[np.uint64], enum: EnumType) -> NDArray[np.generic]:
     """The names of congestion controls by their numbers, empty for others."""
     out = np.zeros(len(value), column_dtype("cong"))
     for name, number in reversed(enum.congestion):  # of several names the first
         out[value == np.uint64(number)] = name.encode()
     return out
-
-
-def _contexts(
-    columns: dict[str, NDArray[np.generic]], sources: Sequence[str], source: Ints
-) -> Iterator[tuple[Context, Ints | None]]:
-    """Each context among the rows, and its rows; None: all."""
-    rows = len(source)
-    if not rows:
-        return
-    keys = [source, *(_numbered(column) for column in columns.values())]
-    if all(bool((key == key[0]).all()) for key in keys):
-        groups: list[Ints | None] = [None]
-    else:
-        code = np.zeros(rows, np.int64)
-        for key in keys:
-            _, place = np.unique(key, return_inverse=True)
-            _, code = np.unique(code * (int(place.max()) + 1) + place.reshape(-1), return_inverse=True)
-            code = code.reshape(-1)
-        order = np.argsort(code, kind="stable")
-        groups = list(np.split(order, np.flatnonzero(np.diff(code[order])) + 1))
-        groups.sort(key=lambda group: int(group[0]) if group is not None else 0)
-    for group in groups:
-        first = 0 if group is None else int(group[0])
-        values = {
-            name: column[first].item() if column.dtype != object else column[first] for name, column in columns.items()
-        }
-        given = {name: value for name, value in values.items() if value not in (0, "")}
-        came_from = sources[int(source[first])]
-        if came_from:
-            given["received_from"] = came_from
-        yield Context(**given), group
-
-
-def _numbered(column: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Texts as numbers, each text its own."""
-    if column.dtype != object:
-        return column
-    known: dict[object, int] = {}
-    return np.fromiter((known.setdefault(cell, len(known)) for cell in column), np.int64, len(column))
 
 
 def _batch(
@@ -264,16 +261,16 @@ def _batch(
     count = len(position) if rows is None else len(rows)
     made: dict[str, NDArray[np.generic]] = {}
     valid: dict[str, NDArray[np.bool_]] = {}
-    picked: dict[int, NDArray[np.bool_]] = {}
+    picked: dict[int, tuple[NDArray[np.bool_], int]] = {}
     for name in sorted(masks, key=_ORDER.__getitem__):
-        mask = masks[name]
-        if id(mask) not in picked:
-            picked[id(mask)] = mask if rows is None else mask[rows]
-        mask = picked[id(mask)]
-        if not mask.any():
+        if id(masks[name]) not in picked:
+            mask = masks[name] if rows is None else masks[name][rows]
+            picked[id(masks[name])] = mask, int(np.count_nonzero(mask))
+        mask, there = picked[id(masks[name])]
+        if not there:
             continue
         column = columns[name] if rows is None else columns[name][rows]
-        if not mask.all():
+        if there < count:
             column = column if rows is not None else column.copy()
             column[~mask] = b"" if column.dtype.kind in "SO" else 0
             valid[name] = mask

@@ -1,4 +1,4 @@
-"""Reading records plainly: one message, byte after byte. The oracle of property tests and fuzzing, and slow."""
+"""Reading one message plainly, byte after byte: for what comes seldom, and as the oracle of tests and fuzzing."""
 
 from __future__ import annotations
 

@@ -97,6 +97,7 @@ def by_attributes(columns: Columns, names: Iterable[str], rows: int) -> dict[str
     info = _bit(attributes, INFO[0])
     told = {"tcp": np.where(info & tcp, length, 0), "mptcp": np.where(info & ~tcp, length, 0)}
     bases: dict[tuple[str, int], Mask] = {_ALWAYS: np.ones(rows, np.bool_), _VALUE: np.zeros(rows, np.bool_)}
+    whole: dict[int, bool] = {}
     masks: dict[str, Mask] = {}
     for name in names:
         rule = RULES[name]
@@ -106,7 +107,7 @@ def by_attributes(columns: Columns, names: Iterable[str], rows: int) -> dict[str
                 bases[rule] = _any(columns, [one for one, needs in SUBFLOW.items() if needs == number], rows)
             else:
                 bases[rule] = _bit(attributes, number) if kind == "bit" else told[kind] >= number
-        masks[name] = _with_values(bases[rule], columns.get(name))
+        masks[name] = _with_values(bases[rule], columns.get(name), whole)
     return masks
 
 
@@ -115,6 +116,7 @@ def by_value(columns: Columns, names: Iterable[str], rows: int) -> dict[str, Mas
     names = list(names)
     masks = {name: not_zero(columns[name]) if name in columns else np.zeros(rows, np.bool_) for name in names}
     bases: dict[tuple[str, int], Mask] = {_ALWAYS: np.ones(rows, np.bool_)}
+    whole: dict[int, bool] = {}
     came = masks.get("tcpi_state", np.zeros(rows, np.bool_))
     length = _told_length(masks, came)
     structs: dict[tuple[str, int], Mask] = {}
@@ -129,7 +131,7 @@ def by_value(columns: Columns, names: Iterable[str], rows: int) -> dict[str, Mas
         elif rule[0] == "tcp":
             if rule not in bases:
                 bases[rule] = length >= rule[1]
-            masks[name] = _with_values(bases[rule], columns.get(name))
+            masks[name] = _with_values(bases[rule], columns.get(name), whole)
         elif rule == _ALWAYS:
             masks[name] = bases[rule]
     return masks
@@ -164,9 +166,13 @@ def _any(columns: Columns, names: Iterable[str], rows: int) -> Mask:
     return found
 
 
-def _with_values(base: Mask, column: NDArray[np.generic] | None) -> Mask:
-    """`base`, and where the column is not zero; `base` itself where that adds nothing."""
-    if column is None or bool(base.all()):
+def _with_values(base: Mask, column: NDArray[np.generic] | None, whole: dict[int, bool]) -> Mask:
+    """`base`, and where the column is not zero; `base` itself where that adds nothing. `whole` keeps which bases are
+    everywhere.
+    """
+    if id(base) not in whole:
+        whole[id(base)] = bool(base.all())
+    if column is None or whole[id(base)]:
         return base
     there = not_zero(column)
     return base | there if bool((there & ~base).any()) else base

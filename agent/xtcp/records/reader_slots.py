@@ -46,7 +46,8 @@ class Slot:
 @dataclass(frozen=True)
 class Slots:
     """What n messages have: `scalars` u64 (slots, n), 0 where absent; `pieces` offset and length, int64 (2, slots, n),
-    of those of wire type 2; `present` bool for both, and for nested messages, by the slot's name.
+    of those of wire type 2; `present` bool for both, and for nested messages, by the slot's name. `has` tells whether
+    any message has it, `largest` its largest value.
 
     `fault` is int64 (n,): -1, or the place of the reason in `SLOT_REASONS`. `unknown` counts fields by their path.
     """
@@ -54,6 +55,8 @@ class Slots:
     scalars: dict[str, NDArray[np.uint64]]
     pieces: dict[str, tuple[Ints, Ints]]
     present: dict[str, NDArray[np.bool_]]
+    has: dict[str, bool]
+    largest: dict[str, int]
     fault: Ints
     unknown: Counter[tuple[int, ...]]
 
@@ -103,14 +106,16 @@ class SlotReader:
             owner, path, starts, ends = self._pieces(fields.pieces, owner, path, reading)
             if not len(owner):
                 break
+        names = (*self._scalar_names, *self._piece_names, *self._nest_names)
+        came = (reading.scalar_came, reading.piece_came, reading.nest_came[1:])
+        has = [bool(one) for part in came for one in np.logical_or.reduce(part, axis=1)]
+        largest = reading.scalars.max(axis=1, initial=0).tolist()
         return Slots(
             dict(zip(self._scalar_names, reading.scalars, strict=True)),
             dict(zip(self._piece_names, zip(reading.offset, reading.length, strict=True), strict=True)),
-            {
-                **dict(zip(self._scalar_names, reading.scalar_came, strict=True)),
-                **dict(zip(self._piece_names, reading.piece_came, strict=True)),
-                **dict(zip(self._nest_names, reading.nest_came[1:], strict=True)),
-            },
+            dict(zip(names, (row for part in came for row in part), strict=True)),
+            dict(zip(names, has, strict=True)),
+            dict(zip(self._scalar_names, largest, strict=True)),
             reading.fault,
             reading.unknown,
         )

@@ -1,4 +1,4 @@
-"""Payloads of many fields to cells: addresses and short texts as arrays, all else one by one."""
+"""Payloads of many fields to cells: addresses and short texts as arrays, bytes one by one."""
 
 from __future__ import annotations
 
@@ -20,27 +20,14 @@ def short_texts(data: NDArray[np.uint8], offset: Ints, length: Ints, width: int)
     return raw.view(f"S{width}").reshape(-1)
 
 
-def payloads(data: NDArray[np.uint8], offset: Ints, length: Ints, *, text: bool) -> NDArray[np.object_]:
-    """Payloads as `bytes`, or as `str` with replacement characters for what is not UTF-8; empty where there is none."""
+def payloads(data: NDArray[np.uint8], offset: Ints, length: Ints) -> NDArray[np.object_]:
+    """Payloads as `bytes`, empty where there is none."""
     out = np.empty(len(offset), np.object_)
-    out[:] = "" if text else b""
-    if not len(offset):
-        return out
-    # Mostly all are the same: a host's name.
-    first, size = int(offset[0]), int(length[0])
-    if size and bool((length == size).all()):
-        same = data[first : first + size]
-        if bool((data[offset[:, np.newaxis] + np.arange(size)] == same).all()):
-            out[:] = _cell(same, text=text)
-            return out
+    out[:] = b""
     for row in np.flatnonzero(length).tolist():
         begin = int(offset[row])
-        out[row] = _cell(data[begin : begin + int(length[row])], text=text)
+        out[row] = data[begin : begin + int(length[row])].tobytes()
     return out
-
-
-def _cell(raw: NDArray[np.uint8], *, text: bool) -> bytes | str:
-    return raw.tobytes().decode("utf-8", "replace") if text else raw.tobytes()
 
 
 def _padded(data: NDArray[np.uint8], offset: Ints, length: Ints, width: int) -> NDArray[np.uint8]:
