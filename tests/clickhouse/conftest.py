@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.clickhouse.server import Server
-from tests.clickhouse.tables import create
+from tests.clickhouse.tables import create, empty
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that runs, or a skip."""
+    """A server that runs, with our tables, or a skip."""
     require_chdb()
     with Server(tmp_path_factory.mktemp("clickhouse") / "data") as made:
+        create(made)
         yield made
 
 
@@ -24,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def tables(server: Server) -> Iterator[Server]:
     """The server with our tables, empty, and no faults."""
     server.faults()
-    create(server)
+    empty(server)
     yield server
     server.faults()
 

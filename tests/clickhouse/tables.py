@@ -1,16 +1,33 @@
-"""Our tables in a server of the tests."""
+"""Our tables in a server of the tests, by the DDL that `xtcp schema clickhouse` prints."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tests.clickhouse.server import Server
-from xtcp.encode.native import native_type
-from xtcp.schema.columns import COLUMNS
+from xtcp.records.clickhouse import ddl
+from xtcp.records.clickhouse_kafka import Topic
+from xtcp.schema.clickhouse import Names
+
+
+def statements(names: Names | None = None, topic: Topic | None = None) -> Iterator[str]:
+    """The script's statements, one by one."""
+    for statement in ddl(names, topic).split(";\n"):
+        if statement.strip():
+            yield statement.strip()
 
 
 def create(server: Server) -> None:
-    """Makes them anew."""
+    """Makes them anew. What is old stays: the rows of the tests are of any time."""
     server.query("DROP DATABASE IF EXISTS xtcp")
-    server.query("CREATE DATABASE xtcp")
-    columns = ", ".join(f"{column.name} {native_type(column)}" for column in COLUMNS)
-    engine = "MergeTree ORDER BY hostname SETTINGS non_replicated_deduplication_window = 1000"
-    server.query(f"CREATE TABLE xtcp.sockets ({columns}) ENGINE = {engine}")
+    for statement in statements():
+        server.query(statement)
+    for table in ("sockets", "polls"):
+        server.query(f"ALTER TABLE xtcp.{table} REMOVE TTL")
+
+
+def empty(server: Server) -> None:
+    """No row, no other table."""
+    server.query("TRUNCATE TABLE xtcp.sockets")
+    server.query("TRUNCATE TABLE xtcp.polls")
+    server.query("DROP TABLE IF EXISTS xtcp.older")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.clickhouse.server import Server
-from tests.clickhouse.tables import create
+from tests.clickhouse.tables import empty
 from tests.clickhouse.test_sink import opened
 from tests.conftest import ROOT
 from tests.dumps import Plan
@@ -85,7 +85,7 @@ def test_captures(tables: Server, path: Path) -> None:
 def test_dumps_of_any_layout(server: Server, plan: Plan, order: Order) -> None:
     """Made-up dumps of either byte order, columns of all widths with all values; batches of one insert differ."""
     server.faults()
-    create(server)
+    empty(server)
     dump = plan.build(order)
     batches = [batch for batch in decoded([dump.chunk(*dump.datagrams)]) if batch.rows]
     half = [batch.take(np.arange(0, batch.rows, 2)) for batch in batches]

@@ -8,27 +8,23 @@ Source: https://clickhouse.com/docs/interfaces/formats/Native, ClickHouse's src/
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xtcp.schema.clickhouse import column_type
 from xtcp.schema.columns import COLUMNS
 from xtcp.schema.layout import column_dtype
-from xtcp.schema.model import I64, Column
+from xtcp.schema.model import Column
 
 if TYPE_CHECKING:
     from xtcp.batch import Batch
 
-_TYPES: Final = {"u1": "UInt8", "u2": "UInt16", "u4": "UInt32", "u8": "UInt64", "i8": "Int64"}
-
 
 def native_type(column: Column) -> str:
-    """The type that a block gives a column; the server makes the table's own of it (`LowCardinality`, `IPv6`)."""
-    if column.kind is I64 and column.unit == "ns":
-        return "DateTime64(9, 'UTC')"
-    if column.kind.column == "(16,)u1":
-        return "FixedString(16)"
-    return _TYPES.get(column.kind.column, "String")
+    """The type that a block gives a column: the table's own, without what is the table's way to store it."""
+    kind = column_type(column)
+    return "String" if kind == "LowCardinality(String)" else kind
 
 
 def columns_of(batches: Iterable[Batch]) -> list[Column]:
