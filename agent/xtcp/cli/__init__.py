@@ -8,4 +8,5 @@ replayed   rows of a file
 once       one poll of this host, or of a file
 doctor     what this host can and cannot do
 columns    the table of columns
+schema     the same for protobuf, ClickHouse, Arrow
 """

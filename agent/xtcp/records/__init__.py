@@ -12,6 +12,7 @@ plain             one message at a time: headers and trailers
 envelopes         records to envelopes of a bounded size, numbered
 envelope_messages the envelope, header and trailer
 proto_text        the .proto files
+clickhouse*       DDL: tables, view, what reads a topic, the tables of xtcp2
 render            what is in proto/, made anew
 descriptor        google.protobuf's descriptors of a layout, made at run time
 reader_walk       records to an index of their fields, in lockstep

@@ -9,5 +9,7 @@ metadata    our own columns
 columns     the list of columns, derived
 names       states, timers and families by name
 layout      offsets, dtypes and shifts for a byte order and a release, derived (NumPy)
+tags        the permanent field numbers of the flat record
+clickhouse  the table of sockets for ClickHouse, derived
 render      proto/columns.md, derived
 """
