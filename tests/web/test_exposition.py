@@ -144,6 +144,17 @@ def test_formats_and_encodings() -> None:
     assert {"xtcp_polls", "xtcp_rtt_seconds"} <= openmetrics_names(openmetrics.body)
 
 
+def test_fault_86_no_header_makes_more_texts() -> None:
+    """Who asks for versions that nobody has, one after the other, gets the plain text, always the same one."""
+    made = exposition()
+    plain = made.text()
+    for version in (*(f"1.0.{n}" for n in range(1, 50)), "x" * 10_000, "", "-1", "1.0.0.0", "¹"):
+        for kind in ("application/openmetrics-text", "text/plain"):
+            assert made.text(f"{kind};version={version};escaping=values", "").body is plain.body
+    newest = "application/openmetrics-text;version=2.0.0;q=0.9,application/openmetrics-text;version=1.0.0;q=0.5"
+    assert made.text(newest).content_type.startswith("application/openmetrics-text; version=1.0.0")
+
+
 def test_text_is_built_once() -> None:
     """Until something is published the same bytes are served, the very same object."""
     made = exposition()

@@ -136,6 +136,16 @@ def test_fault_84_slowloris() -> None:
         assert server.state().refused["crowded out"] >= 500 - MOST
 
 
+def test_fault_84_one_address() -> None:
+    """A host that dribbles on many connections is scraped from the same address all the same, and holds 8 at most."""
+    with serving() as server, ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(connect(server)).sendall(b"GET")
+        until(lambda: server.state().refused.get("crowded out") == 30 - MOST_EACH)
+        assert server.state().connections == MOST_EACH
+        assert ask(server).status == 200
+
+
 def test_fault_84_a_head_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A head that is not complete in time ends the connection, the first one and a later one, whatever dribbles in."""
     monkeypatch.setattr(protocol, "HEAD_S", 0.3)

@@ -1,7 +1,8 @@
 """HTTP/1 by uvicorn and h11, with a time limit for everything that a client may take its time for.
 
 1. A request's head must be complete `HEAD_S` after the connection was made, or after its first byte on a connection
-   that was kept; the answer must have been taken `ANSWER_S` after that; a connection is kept for `KEPT_S`.
+   that was kept; what is answered, requests behind it included, must have been taken `ANSWER_S` after that; a
+   connection is kept for `KEPT_S`.
 2. A head of more than `HEAD_BYTES` is answered 431, or 414 where it is the request line that is so long; what is no
    HTTP, 400.
 """
@@ -61,19 +62,18 @@ class BoundedProtocol(H11Protocol):
         self._connection = connection
         self._timer: asyncio.TimerHandle | None = None
         self._head_expected = False
-        self._served = False
 
     @property
     def rank(self) -> int | None:
         """Whether it may be ended for another: not while a whole request is being answered."""
-        if self._answering:
-            return None
-        return IDLE if self._served else NEW
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None:
+            return NEW
+        return IDLE if cycle.response_complete else None
 
     @property
     def _answering(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and not cycle.response_complete
+        return self.rank is None
 
     def end(self, reason: str) -> None:
         """Closes the connection at once, whatever it has to send, and counts why."""
@@ -112,12 +112,6 @@ class BoundedProtocol(H11Protocol):
             self.send_400_response("This is no HTTP/1.1 request.")
         if waited and self._answering:
             self._expect_reading()
-
-    def on_response_complete(self) -> None:
-        """All of an answer has been written, if not yet taken; h11 goes on to a request that has come meanwhile."""
-        self._served = True
-        super().on_response_complete()
-        self._expect_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
