@@ -4,6 +4,7 @@ PYTHON  ?=# the Python to make .venv with; empty: the newest found that is 3.11 
 ARGS    ?=# passed on by run, test, bench and capture ADD=…
 ADD     ?=# the file that capture adds
 MINUTES ?= 1
+HOURS   ?=# how long soak takes
 
 VENV    := .venv
 PYTHONS := python3.13 python3.12 python3.11 python3
@@ -14,7 +15,7 @@ SOURCE  := agent replay tests pcaps
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench fuzz columns golden capture pins venv clean
+.PHONY: help run test check format bench soak fuzz columns golden capture pins venv clean
 MAKEFLAGS += --no-print-directory
 
 help: ## This list
@@ -41,6 +42,9 @@ format: $(VENV)/check.stamp ## Format the code, mend what the linter can mend
 
 bench: $(VENV)/test.stamp ## Measure; ARGS="--help" lists what. As root: it makes a network namespace
 	@PYTHONPATH="$(CURDIR)" $(PY) tests/bench/run.py $(ARGS)
+
+soak: $(VENV)/test.stamp ## The agent under churn and outages for 15 minutes; HOURS=24 or MINUTES=5. As root
+	@PYTHONPATH="$(CURDIR)" $(PY) -m tests.bench.endurance $(or $(if $(HOURS),$(HOURS)h),$(if $(filter command line,$(origin MINUTES)),$(MINUTES)m),15m)
 
 fuzz: $(VENV)/fuzz.stamp ## Fuzz every entry point, MINUTES=1 all together
 	@PYTHONPATH="$(CURDIR)" $(PY) tests/fuzz/run.py --minutes $(MINUTES)

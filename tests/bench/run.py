@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if __package__ in (None, ""):  # run as a script
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import goals, large, report
+from tests.bench import endurance, goals, large, report
 from tests.bench.cases import BY_NAME, FLOOR
 from tests.bench.programs import ROOT, Failed
 from tests.bench.rounds import on_farm
@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if os.geteuid() != 0:
         print("The bench needs root, for network namespaces of its own. Try: sudo make bench", file=sys.stderr)
         return NO_ROOT
+    if arguments.stalled is not None:
+        return _stalled(arguments.stalled)
     facts = report.machine()
     try:
         runs = [on_farm(sockets, arguments.rounds, arguments.only) for sockets in arguments.sockets]
@@ -74,6 +76,14 @@ def _large(gigabytes: float) -> int:
     return 0 if result.met is not False else 1
 
 
+def _stalled(minutes: float) -> int:
+    """Every far side stalled; 1 where something does not hold."""
+    print(report.facts_line(report.machine()) + "\n")
+    endured = endurance.endure(endurance.Plan(minutes, stalled=True))
+    print("\n".join(endured.lines()))
+    return 1 if endured.faults() else 0
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     summary, _, rest = str(__doc__).partition("\n")
     parser = argparse.ArgumentParser(
@@ -87,6 +97,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--large", type=float, metavar="GB", help="instead: decode a capture of so many GB in constant memory"
+    )
+    parser.add_argument(
+        "--stalled", type=float, metavar="MINUTES", help="instead: the agent with every far side stalled, for so long"
     )
     parser.add_argument("--write", action="store_true", help="put the results into docs/performance.md")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single figure to FILE")
