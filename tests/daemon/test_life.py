@@ -35,9 +35,10 @@ def descriptors(pid: int) -> int:
 
 def test_it_ends_by_itself() -> None:
     """--max-loops 2: two polls, the ledger, 0; nothing on standard output."""
-    with Child("--frequency", "100ms", "--max-loops", "2", "--dest", "null:") as child:
+    with Child("--frequency", "1s", "--max-loops", "2", "--dest", "null:") as child:
         assert child.ended() == 0
-        assert [line["event"] for line in child.events] == ["started", "poll", "poll", "ledger", "ended"]
+        events = [line["event"] for line in child.events if line["level"] == "info"]
+        assert events == ["started", "poll", "poll", "ledger", "ended"]
         assert child.rows == b""
 
 
@@ -79,11 +80,11 @@ def test_fault_78_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> No
         child.signal(number)
         assert child.ended(10) == 0
         assert child.named("ended")[0]["reason"] == f"signal {number.name}"
-        account = child.named("ledger")[0]["account"]
+        (account,) = child.named("ledger")
         polls = {line["poll_id"] for line in child.named("poll")}
     written = [json.loads(line) for line in rows.read_text().splitlines()]
     assert polls >= {row["poll_id"] for row in written}
-    assert f"{len(written):,} accepted" in account and "0 dropped" in account and "0 in flight" in account
+    assert (account["accepted"], account["dropped"], account["in_flight"]) == (len(written), {}, 0)
 
 
 def test_fault_78_a_poll_under_way_is_broken_off() -> None:
@@ -105,18 +106,17 @@ def test_fault_78_the_end_takes_no_longer_than_a_container_has(tmp_path: Path) -
     # Open at the other end, and never read: writing stalls when the pipe is full.
     reader = os.open(full, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        with (
-            socket.create_server(("127.0.0.1", 0)),
-            Child("--frequency", "20ms", "--dest", f"file:{full}", "--dest", "null:") as child,
-        ):
-            child.wait_for("poll", 60)
+        dests = ("--dest", f"file:{full}", "--dest", "null:")
+        with Child("--frequency", "100ms", *dests, scripted="3000") as child:
+            child.wait_for("poll", 3)
             began = time.monotonic()
             child.signal(signal.SIGTERM)
             code = child.ended(12)
-            assert time.monotonic() - began < 9.7
-            accounts = [line["account"] for line in child.named("ledger")]
+            assert time.monotonic() - began < 10
+            accounts = child.named("ledger")
             assert code == 0, child.lines[-5:]
-        assert all("0 in flight" in account and "NOT BALANCED" not in account for account in accounts), accounts
+        assert all(account["balanced"] and not account["in_flight"] for account in accounts), accounts
+        assert accounts[0]["dropped"]["closed"] > 0
     finally:
         os.close(reader)
 
@@ -127,11 +127,8 @@ def test_fault_78_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     os.mkfifo(full)
     reader = os.open(full, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        with (
-            socket.create_server(("127.0.0.1", 0)),
-            Child("--frequency", "20ms", "--dest", f"file:{full}") as child,
-        ):
-            child.wait_for("poll", 60)
+        with Child("--frequency", "100ms", "--dest", f"file:{full}", scripted="3000") as child:
+            child.wait_for("poll", 3)
             child.signal(signal.SIGTERM)
             time.sleep(0.3)
             began = time.monotonic()
@@ -176,9 +173,9 @@ def test_fault_79_a_good_configuration_is_taken(tmp_path: Path) -> None:
         child.signal(signal.SIGTERM)
         assert child.ended() == 0
         every = [line["poll_id"] for line in child.named("poll")]
-        accounts = {line["account"].split(": ")[0]: line["account"] for line in child.named("ledger")}
+        accounts = {line["sink"]: line for line in child.named("ledger")}
     assert set(accounts) == {f"file:{path}" for path in (stays, goes, comes)}
-    assert all("0 in flight" in account and "0 dropped" in account for account in accounts.values())
+    assert not any(account["in_flight"] or account["dropped"] for account in accounts.values())
     ids = {
         path: {json.loads(line)["poll_id"] for line in path.read_text().splitlines()} for path in (stays, goes, comes)
     }
@@ -251,9 +248,9 @@ def test_fault_76_stalled_sinks_do_not_make_it_grow(tmp_path: Path) -> None:
             child.signal(signal.SIGTERM)
             # Nobody reads the pipes any more, which is an end: closing need not wait.
             child.ended(12)
-            accounts = [line["account"] for line in child.named("ledger")]
-        assert "0 dropped" in accounts[-1] and accounts[-1].startswith("null")
-        assert all("NOT BALANCED" not in account and "0 in flight" in account for account in accounts), accounts
+            accounts = child.named("ledger")
+        assert (accounts[-1]["sink"], accounts[-1]["dropped"]) == ("null", {})
+        assert all(account["balanced"] and not account["in_flight"] for account in accounts), accounts
     finally:
         for reader in readers:
             os.close(reader)
@@ -273,13 +270,13 @@ def test_udp_gets_its_share_and_others_every_row() -> None:
         dests = ("--dest", where, "--dest", "null:", "--frequency", "200ms", "--max-loops", "2")
         with Child(*dests, *moduli, scripted="3000") as child:
             assert child.ended() == 0
-            udp, null = (line["account"] for line in child.named("ledger"))
-        offered = int(udp.split(": ", 1)[1].split(" ")[0].replace(",", ""))
+            udp, null = child.named("ledger")
         receiver.setblocking(False)
         datagrams = []
         while select.select([receiver], [], [], 0.2)[0]:
             datagrams.append(receiver.recv(65536))
-    assert "6,000 accepted" in null
+    offered = udp["offered"]
+    assert null["accepted"] == 6000
     # 600 are expected; the standard deviation of a sample of 3,000 is 16.4.
     assert 2 * (300 - 5 * 16.4) < offered < 2 * (300 + 5 * 16.4)
     assert len(datagrams) == offered
@@ -292,7 +289,7 @@ def test_fault_77_one_percent_of_a_processor() -> None:
     """Stopped 99 % of the time: polls take longer, ticks are skipped, nothing hangs, and the ledger holds."""
     with Child("--frequency", "200ms", "--dest", "null:", "--max-loops", "4") as child:
         child.wait_for("poll", 1)
-        end = time.monotonic() + 3
+        end = time.monotonic() + 2
         while time.monotonic() < end:
             child.signal(signal.SIGSTOP)
             time.sleep(0.099)
@@ -300,7 +297,7 @@ def test_fault_77_one_percent_of_a_processor() -> None:
             time.sleep(0.001)
         assert child.ended() == 0
         assert len(child.named("poll")) == 4
-        assert "NOT BALANCED" not in child.named("ledger")[0]["account"]
+        assert child.named("ledger")[0]["balanced"]
 
 
 def test_fault_77_stopped_for_longer_than_the_deadline() -> None:
@@ -350,10 +347,12 @@ def test_the_kernel_refuses_to_begin_with(tmp_path: Path) -> None:
 
 
 def test_nice_and_limits_are_taken() -> None:
-    """The process prefers others by itself: 15, as xTCP's unit had it."""
+    """The process gives way by itself, with all its threads: 15, as xTCP's unit had it."""
     with Child(*FAST, "--nice", "15", "--memory-limit", "300M") as child:
         child.wait_for("poll")
-        assert os.getpriority(os.PRIO_PROCESS, child.pid) == 15
+        threads = [int(path.name) for path in Path(f"/proc/{child.pid}/task").iterdir()]
+        assert len(threads) >= 2
+        assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {15}
         assert child.named("started")[0]["memory_limit"] == 300 << 20
 
 

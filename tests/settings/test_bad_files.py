@@ -225,3 +225,12 @@ def test_fault_81_a_secret_by_a_file_of_its_own(tmp_path: Path) -> None:
     path.write_text("# nothing\n")
     with pytest.raises(BadSettings, match="is empty"):
         load({}, {"XTCP_DEST_FILE": str(path)})
+
+
+def test_fault_81_validate_reads_the_web_configuration_too(tmp_path: Path) -> None:
+    """What the server would refuse at its start is refused before."""
+    web = tmp_path / "web.yml"
+    web.write_text("basic_auth_usrs: {}\n")
+    three_parts(xtcp("validate", "--web-config", web), 78, "basic_auth_users")
+    web.write_text("{}\n")
+    assert xtcp("validate", "--web-config", web).returncode == 0

@@ -49,6 +49,8 @@ def handle(args: argparse.Namespace) -> int:
     """Runs the verb; returns the exit code."""
     from xtcp.daemon.signals import Signals
 
+    # No matrix is multiplied here: OpenBLAS' threads, one a core, would be for nothing.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     signals = Signals()
     # First of all: process 1 of a container gets no signal that it has no handler for.
     with signals.handled():
@@ -60,11 +62,6 @@ def handle(args: argparse.Namespace) -> int:
         view = _view(settings)
         log = _log(settings, view)
 
-        def read_again(before: Settings) -> tuple[Settings, list[str]]:
-            found, waiting = reloaded(before, flags, os.environ)
-            _configure(log, found, view)
-            return found, waiting
-
         from xtcp.daemon.agent import Agent
         from xtcp.daemon.endpoint import open_endpoint
         from xtcp.daemon.log import FromLibraries
@@ -75,7 +72,8 @@ def handle(args: argparse.Namespace) -> int:
         try:
             return Agent(
                 settings,
-                read_again=read_again,
+                read_again=lambda before: reloaded(before, flags, os.environ),
+                taken=lambda now: _configure(log, now, view),
                 signals=signals,
                 log=log,
                 notifier=Notifier(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import Any
 
 from xtcp.cli.command import say
@@ -43,6 +44,10 @@ def handle(args: argparse.Namespace) -> int:
     from xtcp.settings.rendered import effective
 
     settings = load(given(args), os.environ, args.config)
+    if settings.web_config is not None:
+        from xtcp.web.configuration import load as load_web
+
+        load_web(Path(settings.web_config))
     for note in settings.resolved.notes:
         say(f"note: {note}")
     if not args.quiet:

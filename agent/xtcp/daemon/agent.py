@@ -52,7 +52,8 @@ _LASTING: Final = (ExitCode.UNAVAILABLE, ExitCode.PERMISSION, ExitCode.CONFIGURA
 
 class Agent:
     """Runs once, inside `signals.handled()`. `read_again` gives the settings of a reload, and those that wait for a
-    restart. `make_endpoint` opens /metrics. `wait` waits some seconds, or until a signal comes.
+    restart; `taken` hears of those that hold from now on. `make_endpoint` opens /metrics. `wait` waits some seconds, or
+    until a signal comes.
     """
 
     def __init__(
@@ -70,9 +71,11 @@ class Agent:
         make_dump: Callable[..., LiveDump] = LiveDump,
         memory: Memory | None = None,
         host: str | None = None,
+        taken: Callable[[Settings], None] = lambda _settings: None,
     ) -> None:
         self.settings = settings
         self._read_again = read_again
+        self._taken = taken
         self._signals = signals
         self._log = log
         self._notifier = notifier
@@ -80,6 +83,7 @@ class Agent:
         self._make_endpoint = make_endpoint
         self._clocks = clocks
         self._wait = signals.wait if wait is None else wait
+        self._give_way()
         self.memory = memory or Memory(settings.memory_limit or limit_of_group() or DEFAULT)
         self.figures = Figures(clocks.wall())
         self.snapshot: HealthSnapshot | None = None
@@ -228,7 +232,6 @@ class Agent:
     # --- what is said ---
 
     def _started(self) -> None:
-        self._give_way()
         names = ", ".join(self.outlets.names)
         served = None if self._endpoint is None else self._endpoint.url
         self._log.info(
@@ -252,7 +255,10 @@ class Agent:
         self._notifier.ready("waiting for the first poll")
 
     def _give_way(self) -> None:
-        """Lets the scheduler prefer others; a manager may have seen to it, and forbid it to us."""
+        """Lets the scheduler prefer others; a manager may have seen to it, and forbid it to us.
+
+        Linux has it by thread, and a thread has what the one had that began it: this comes before all others.
+        """
         if os.getpriority(os.PRIO_PROCESS, 0) < self.settings.nice:
             try:
                 os.setpriority(os.PRIO_PROCESS, 0, self.settings.nice)
@@ -335,6 +341,7 @@ class Agent:
 
     def _take(self, settings: Settings) -> None:
         before, self.settings = self.settings, settings
+        self._taken(settings)
         self.poller.settings = settings
         if settings.frequency != before.frequency:
             self.schedule.change(settings.frequency, self._clocks.monotonic())
@@ -355,10 +362,10 @@ class Agent:
         self._report_sinks()
         by = self._signals.ended_by
         reason = "signal " + signal.Signals(by).name if by is not None else "fault" if self._fatal else "done"
-        for line in self.outlets.fan.ledger.lines():
-            self._log.info("ledger", account=line)
+        for balance in self.outlets.fan.ledger.snapshot():
+            self._log.info("ledger", **balance.as_dict())
             if self._view is not None:
-                self._view.say(line)
+                self._view.say(balance.line())
         self._log.info("ended", reason=reason, polls=self.figures.polls)
         self._notifier.close()
 
