@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from tests.clickhouse.server import Server
 from xtcp.records.clickhouse import ddl
 from xtcp.records.clickhouse_kafka import Topic
 from xtcp.schema.clickhouse import Names
 
 
-def statements(names: Names | None = None, topic: Topic | None = None) -> Iterator[str]:
-    """The script's statements, one by one."""
-    for statement in ddl(names, topic).split(";\n"):
-        if statement.strip():
-            yield statement.strip()
+def split(script: str) -> list[str]:
+    """The statements of a script."""
+    return [statement.strip() for statement in script.split(";\n") if statement.strip()]
+
+
+def statements(names: Names | None = None, topic: Topic | None = None) -> list[str]:
+    """Those of our tables."""
+    return split(ddl(names, topic))
 
 
 def create(server: Server) -> None:
-    """Makes them anew. What is old stays: the rows of the tests are of any time."""
+    """Makes our tables anew."""
     server.query("DROP DATABASE IF EXISTS xtcp")
     for statement in statements():
         server.query(statement)
-    for table in ("sockets", "polls"):
+    forever(server, "sockets", "polls")
+
+
+def forever(server: Server, *tables: str) -> None:
+    """What is old stays: the rows of the tests are of any time."""
+    for table in tables:
         server.query(f"ALTER TABLE xtcp.{table} REMOVE TTL")
 
 

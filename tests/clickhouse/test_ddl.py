@@ -1,13 +1,11 @@
 """What `xtcp schema clickhouse` prints, run by a real engine: the view with nulls, the polls, and the way from a topic.
 
-chdb has no Kafka engine: those tables are parsed here, and then made with the engine `Null` in its place, into which
-the bytes of a message are inserted as the Kafka engine would. All behind it is run.
+chdb has no Kafka engine: those tables are parsed here, and then made with the engine `Null` in its place (`topics`).
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,34 +14,27 @@ from typing import Any
 import pytest
 
 from tests.clickhouse.server import Server
-from tests.clickhouse.tables import create, statements
+from tests.clickhouse.tables import create, forever, split, statements
 from tests.clickhouse.test_sink import opened
 from tests.clickhouse.test_values import ZOOS, ordered, stored, values_of
-from tests.conftest import ROOT
+from tests.clickhouse.topics import Topics
+from tests.kafka.reading import unframed
 from tests.kafka.standins import trailer
 from tests.rows import decoded, rows_of
 from xtcp.batch import Batch
 from xtcp.ledger import Ledger
 from xtcp.poll.trailer import Trailer
-from xtcp.records.clickhouse_kafka import PROTO_FILE, Topic
+from xtcp.records.clickhouse_kafka import Topic
+from xtcp.records.clickhouse_xtcp2 import xtcp2_ddl
+from xtcp.records.descriptor import message_classes
 from xtcp.records.envelopes import Envelopes
+from xtcp.records.layouts import LAYOUTS
 from xtcp_replay.reading.opening import open_source
 
 pytestmark = [pytest.mark.clickhouse, pytest.mark.timeout(90)]
 
 ORIGINALS = [path for path in ZOOS if path.parent.name != "twin"]
 TOPIC = Topic(("broker:9092",), "xtcp")
-# The Kafka engine's virtual columns that our views read; as there, `*` leaves them out.
-VIRTUAL = ", ".join(
-    f"{name} {kind} MATERIALIZED {value}"
-    for name, kind, value in (
-        ("_topic", "String", "''"),
-        ("_partition", "UInt64", "0"),
-        ("_offset", "UInt64", "0"),
-        ("_error", "String", "''"),
-        ("_raw_message", "String", "''"),
-    )
-)
 # Columns whose JSON is a list; in ClickHouse they are the bytes themselves.
 BYTES = frozenset({"md5sig", "locals", "peers", "tcp_info_surplus", "unknown_attributes"})
 
@@ -134,62 +125,88 @@ def test_a_table_of_polls_that_is_missing_costs_trailers_alone(tables: Server) -
 def test_every_statement_is_parsed(server: Server) -> None:
     """By ClickHouse's own parser, those of the Kafka engine too."""
     script = list(statements(topic=TOPIC))
-    assert sum("ENGINE = Kafka" in statement for statement in script) == 2
+    for record in ("xtcp2-1", "xtcp2-2"):
+        script += split(xtcp2_ddl(LAYOUTS[record], None, TOPIC))
+    assert sum("ENGINE = Kafka" in statement for statement in script) == 4
     for statement in script:
         assert "CreateQuery" in server.query(f"EXPLAIN AST {statement}")
 
 
 @pytest.fixture
-def pipeline(server: Server) -> Iterator[Server]:
-    """All tables and views, with the engine `Null` in the place of `Kafka`."""
+def bare(server: Server) -> Iterator[Server]:
+    """A server without tables; ours are there again at the end."""
     server.query("DROP DATABASE IF EXISTS xtcp")
-    for statement in statements(topic=TOPIC):
-        made = re.sub(
-            r"\n\)\nENGINE = Kafka\nSETTINGS .*", rf",\n{VIRTUAL}\n)\nENGINE = Null", statement, flags=re.DOTALL
-        )
-        server.query(made)
-    for table in ("sockets", "polls"):
-        server.query(f"ALTER TABLE xtcp.{table} REMOVE TTL")
     yield server
     create(server)
 
 
-def consume(server: Server, table: str, form: str, message: str, data: bytes, file: Path) -> None:
-    """A message of the topic, read as the Kafka table `table` says."""
-    file.write_bytes(data)
-    described = server.rows(f"SELECT name, type FROM system.columns WHERE database = 'xtcp' AND table = '{table}'")
-    columns = [(row["name"], row["type"]) for row in described if not row["name"].startswith("_")]
-    names = ", ".join(f"`{name}`" for name, _ in columns)
-    structure = ", ".join(f"`{name}` {kind}" for name, kind in columns).replace("'", "\\'")
-    schema = f"SETTINGS format_schema = '{ROOT}/proto/{PROTO_FILE}:{message}'"
-    source = f"file('{file}', '{form}', '{structure}')"
-    server.query(f"INSERT INTO xtcp.{table} ({names}) SELECT {names} FROM {source} {schema}")
-
-
-def test_messages_of_a_topic_come_to_both_tables(pipeline: Server, tmp_path: Path) -> None:
+def test_messages_of_a_topic_come_to_both_tables(bare: Server, tmp_path: Path) -> None:
     """Envelopes as `ProtobufList`: every row as the sink over HTTP writes it, no row of a header or trailer; trailers
     as `Protobuf`, in the table of polls.
     """
+    topics = Topics(bare, statements(topic=TOPIC), tmp_path)
+    forever(bare, "sockets", "polls")
     batches = zoo(ZOOS[0])
     envelopes = Envelopes("flat", limit_bytes=20_000)
     packets = [packet for batch in batches for packet in envelopes.cut(batch)]
     last = envelopes.end_poll(fullest())
     assert last is not None and len(packets) > 2
     for packet in [*packets, last]:
-        consume(pipeline, "sockets_kafka", "ProtobufList", "Record", packet.data, tmp_path / "message")
-        consume(pipeline, "polls_kafka", "Protobuf", "Envelope", packet.data, tmp_path / "message")
-    assert ordered(stored(pipeline)) == ordered(values_of(batches))
-    (poll,) = pipeline.rows("SELECT * FROM xtcp.polls")
+        topics.message(packet.data)
+    assert ordered(stored(bare)) == ordered(values_of(batches))
+    (poll,) = bare.rows("SELECT * FROM xtcp.polls")
     expected = json.loads(json.dumps(fullest().as_dict()))
     assert {name: poll[name] for name in expected} == expected
 
 
-def test_the_kafka_tables_have_every_column(pipeline: Server) -> None:
+@pytest.mark.parametrize("record", ["xtcp2-1", "xtcp2-2"])
+def test_tables_of_xtcp2_are_fed(bare: Server, record: str, tmp_path: Path) -> None:
+    """Its envelopes through its Kafka table and view into its table of rows: every field, as google.protobuf has it."""
+    layout = LAYOUTS[record]
+    topics = Topics(bare, split(xtcp2_ddl(layout, None, TOPIC)), tmp_path)
+    version = dict(layout.constants)["schema_version"]
+    forever(bare, f"xtcp_flat_records_v{version}")
+    envelope = message_classes(layout)["Envelope"]()
+    envelopes = Envelopes(record, limit_bytes=100_000)
+    for batch in zoo(ZOOS[0]):
+        for packet in envelopes.cut(batch):
+            topics.message(packet.data)
+            envelope.MergeFromString(unframed(packet.data))
+    expected = [{name: plain(getattr(row, name)) for name in row.DESCRIPTOR.fields_by_name} for row in envelope.row]
+    columns = bare.rows(
+        "SELECT name, type FROM system.columns WHERE table = 'xtcp_flat_records_kafka' AND default_kind = ''"
+    )
+    asked = ", ".join(f"{expression(column['name'], column['type'])} AS `{column['name']}`" for column in columns)
+    found = bare.rows(f"SELECT {asked} FROM xtcp.xtcp_flat_records")
+    assert len(found) > 100
+    assert sorted(found, key=by_name) == sorted(expected, key=by_name)
+
+
+def plain(value: int | str | bytes) -> int | str:
+    """A value as `expression` shows it."""
+    return value if isinstance(value, int) else (value.encode() if isinstance(value, str) else value).hex().upper()
+
+
+def expression(name: str, kind: str) -> str:
+    """How a column is asked for: texts and bytes in hexadecimal, times and enums as numbers."""
+    if name == "timestamp_ns":
+        return "toUnixTimestamp64Nano(timestamp_ns)"
+    if "String" in kind:
+        return f"hex(`{name}`)"
+    return f"toInt64(`{name}`)" if "Enum" in kind else f"`{name}`"
+
+
+def by_name(row: dict[str, Any]) -> str:
+    """A key that does not depend on the order of columns."""
+    return repr(sorted(row.items()))
+
+
+def test_the_kafka_tables_have_every_column(bare: Server, tmp_path: Path) -> None:
     """Those of the table that they fill, by name and order."""
+    Topics(bare, statements(topic=TOPIC), tmp_path)
     names = {}
     for table in ("sockets", "sockets_kafka"):
-        where = f"database = 'xtcp' AND table = '{table}' AND default_kind = '' AND NOT startsWith(name, '_')"
-        names[table] = [
-            row["name"] for row in pipeline.rows(f"SELECT name FROM system.columns WHERE {where} ORDER BY position")
-        ]
+        where = f"database = 'xtcp' AND table = '{table}' AND default_kind = ''"
+        found = bare.rows(f"SELECT name FROM system.columns WHERE {where} ORDER BY position")
+        names[table] = [row["name"] for row in found]
     assert names["sockets"] == names["sockets_kafka"]

@@ -1,4 +1,4 @@
-"""Topics read back, to the end."""
+"""Topics read back, to the end, and what stands in their messages."""
 
 from __future__ import annotations
 
@@ -35,3 +35,13 @@ def _partition(consumer: Consumer, topic: str, number: int) -> list[Message]:
         found += [message for message in consumer.consume(1000, 0.2) if message.error() is None]
     consumer.unassign()
     return found
+
+
+def unframed(message: bytes) -> bytes:
+    """What stands behind the varint that a message begins with, which is its length."""
+    length = shift = at = 0
+    while message[at] > 127:
+        length |= (message[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+    assert length | message[at] << shift == len(message) - at - 1
+    return message[at + 1 :]

@@ -11,7 +11,7 @@ from confluent_kafka import Message
 from tests.cli.running import xtcp_replay
 from tests.conftest import ROOT
 from tests.kafka.broker import Broker
-from tests.kafka.reading import read
+from tests.kafka.reading import read, unframed
 from tests.kafka.standins import trailer
 from tests.rows import decoded
 from xtcp.batch import Batch
@@ -44,18 +44,9 @@ def encoded(record: str, batches: Iterable[Batch]) -> list[bytes]:
 
 
 def envelopes(record: str, messages: Iterable[Message]) -> list[Any]:
-    """The envelopes in messages: a varint, which is the length of what follows, and that."""
+    """The envelopes in messages."""
     envelope = message_classes(LAYOUTS[record])["Envelope"]
-    found = []
-    for message in messages:
-        value = message.value() or b""
-        length = shift = at = 0
-        while value[at] > 127:
-            length |= (value[at] & 127) << shift
-            shift, at = shift + 7, at + 1
-        assert length | value[at] << shift == len(value) - at - 1
-        found.append(envelope.FromString(value[at + 1 :]))
-    return found
+    return [envelope.FromString(unframed(message.value() or b"")) for message in messages]
 
 
 def send(broker: Broker, topic: str, batches: Iterable[Batch], **options: str) -> Account:
