@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -38,7 +37,6 @@ GROWTH_LIMIT_MIB_H: Final = 1.0
 # The share of the time that the process has to reach what it stays at, and how much steadiness may differ from that.
 WARM_UP: Final = 0.3
 SPARE_DESCRIPTORS: Final = 8
-_ACCOUNT: Final = re.compile(r"(.+): ([\d,]+) offered (!?=) ([\d,]+) accepted \+ ([\d,]+) dropped.* ([\d,]+) in flight")
 
 
 @dataclass(frozen=True)
@@ -211,9 +209,9 @@ def _read_log(endured: Endured, log: Path) -> None:
             continue
         if event["event"] == "poll":
             endured.polled.append(event["sockets"])
-        elif event["event"] == "ledger" and (found := _ACCOUNT.match(event["account"])):
-            offered, accepted, dropped, in_flight = (int(found[n].replace(",", "")) for n in (2, 4, 5, 6))
-            endured.accounts.append(Account(found[1], offered, accepted, dropped, in_flight, found[3] == "="))
+        elif event["event"] == "ledger":
+            figures = (event["offered"], event["accepted"], sum(event["dropped"].values()), event["in_flight"])
+            endured.accounts.append(Account(event["sink"], *figures, event["balanced"]))
 
 
 def main() -> int:

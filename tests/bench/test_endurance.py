@@ -17,7 +17,7 @@ def test_fault_83_nothing_is_lost_under_churn_and_outages() -> None:
     """
     require_root()
     require_program("ip", "iproute2")
-    endured = endure(Plan(0.3, sockets=2_000, every_s=0.5, churn=True, outage_s=3.0, outage_every_s=8.0))
+    endured = endure(Plan(0.3, sockets=2_000, every_s=0.6, churn=True, outage_s=3.0, outage_every_s=8.0))
     assert endured.faults() == [], "\n".join(endured.lines())
     assert len(endured.polled) > 10
     names = {account.name.partition(":")[0] for account in endured.accounts}
