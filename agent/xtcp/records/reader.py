@@ -31,8 +31,7 @@ from xtcp.schema.model import ADDRESS, STRING, TEXT
 
 OUT_OF_RANGE: Final = "value out of range"
 BAD_ADDRESS: Final = "address of a wrong length"
-LONG_TEXT: Final = "text too long"
-REASONS: Final = (*SLOT_REASONS, OUT_OF_RANGE, BAD_ADDRESS, LONG_TEXT)
+REASONS: Final = (*SLOT_REASONS, OUT_OF_RANGE, BAD_ADDRESS)
 
 # Seconds whose nanoseconds 64 bits hold: the years 1684 to 2255.
 _FARTHEST_S: Final = 9 * 10**9
@@ -135,9 +134,7 @@ class RecordReader:
                 block.blame((length != 0) & (length != 4) & (length != 16), BAD_ADDRESS)
                 return addresses(block.data, offset, length)
             if kind is TEXT:
-                width = column_dtype(name).itemsize
-                block.blame(length > width, LONG_TEXT)
-                return short_texts(block.data, offset, length, width)
+                return short_texts(block.data, offset, length, column_dtype(name).itemsize)
             return payloads(block.data, offset, length)
         value = block.scalars(slot)
         match field.derivation:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from xtcp.records import reader_walk as wire_format
+from xtcp.records.reader_slots import WRONG_WIRE_TYPE
 
 
 @dataclass(frozen=True)
@@ -80,3 +82,37 @@ def _varint(data: bytes, at: int, end: int, run: int) -> tuple[int, int]:
         if data[at + byte] < 0x80:
             return value & (1 << 64) - 1, at + byte + 1
     raise _Fault(run, wire_format.CUT)
+
+
+def read_slots(
+    data: bytes,
+    start: int,
+    end: int,
+    slots: Mapping[tuple[int, ...], Collection[int]],
+    nests: Collection[tuple[int, ...]],
+) -> tuple[dict[tuple[tuple[int, ...], int], int | bytes], str | None]:
+    """What the message `data[start:end]` has in `slots`, paths of field numbers with their wire types: by path and wire
+    type the last value, or the payload. And why it is set aside, None where it is not: its first fault, level by level,
+    what is malformed before what has a wrong wire type.
+    """
+    values: dict[tuple[tuple[int, ...], int], int | bytes] = {}
+    reasons: list[str] = []
+    level: list[tuple[tuple[int, ...], int, int]] = [((), start, end)]
+    while level:
+        inner, wrong = [], []
+        for path, begin, until in level:
+            fields, fault = read_fields(data, begin, until)
+            if fault is not None:
+                reasons.append(fault[1])
+            for field in fields:
+                here = (*path, field.number)
+                if here in nests and field.wire == wire_format.BYTES:
+                    inner.append((here, field.value, field.value + field.length))
+                elif field.wire in slots.get(here, ()):
+                    payload = data[field.value : field.value + field.length]
+                    values[here, field.wire] = payload if field.wire == wire_format.BYTES else field.value
+                elif here in slots or here in nests:
+                    wrong.append(WRONG_WIRE_TYPE)
+        reasons += wrong
+        level = inner
+    return values, reasons[0] if reasons else None

@@ -14,7 +14,7 @@ def addresses(data: NDArray[np.uint8], offset: Ints, length: Ints) -> NDArray[np
 
 
 def short_texts(data: NDArray[np.uint8], offset: Ints, length: Ints, width: int) -> NDArray[np.bytes_]:
-    """Payloads of at most `width` bytes, up to the first zero in them."""
+    """The first `width` bytes of payloads, up to the first zero in them."""
     raw = _padded(data, offset, length, width)
     raw[np.logical_or.accumulate(raw == 0, axis=1)] = 0
     return raw.view(f"S{width}").reshape(-1)
