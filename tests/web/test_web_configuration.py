@@ -19,6 +19,7 @@ from tests.web.certificates import Authority, Pair
 from tests.web.serving import Answer, ask, connect, converse, request, serving, until
 from xtcp.errors import ConfigurationError
 from xtcp.web import protocol
+from xtcp.web import server as server_module
 from xtcp.web.configuration import load
 from xtcp.web.passwords import Passwords, TooManyWaiting
 from xtcp.web.server import Server
@@ -191,8 +192,9 @@ def test_fault_87_tls(tmp_path: Path, server_pair: Pair, authority: Authority) -
         assert ask_tls(server, client(authority)).status == 200
 
 
-def test_fault_87_an_expired_certificate(tmp_path: Path, authority: Authority) -> None:
+def test_fault_87_an_expired_certificate(tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients refuse it; once it is renewed they are served, without a restart and without being told."""
+    monkeypatch.setattr(server_module, "_LOOK_AGAIN_S", 0.01)
     pair = authority.issue("expired", days=-1)
     with serving(written(tmp_path, tls(pair))) as server:
         with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
@@ -327,8 +329,11 @@ def test_fault_87_reload(tmp_path: Path, server_pair: Pair, authority: Authority
         assert server.port == port
 
 
-def test_fault_87_a_file_that_changes_for_the_worse(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_fault_87_a_file_that_changes_for_the_worse(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Found when a connection comes, said once, not taken; nobody need send a signal."""
+    monkeypatch.setattr(server_module, "_LOOK_AGAIN_S", 0.01)
     path = written(tmp_path, f"basic_auth_users: {{alice: {HASH}}}")
     with serving(path) as server:
         assert ask(server).status == 401
@@ -339,6 +344,9 @@ def test_fault_87_a_file_that_changes_for_the_worse(tmp_path: Path, caplog: pyte
             return "is not taken" in caplog.text
 
         until(said)
+        for _ in range(5):
+            time.sleep(0.02)
+            assert ask(server).status == 401
         assert "in clear" not in caplog.text
         path.write_text("")
         until(lambda: ask(server).status == 200)
