@@ -269,6 +269,14 @@ def test_fault_87_passwords(tmp_path: Path) -> None:
         assert server.state().answers == {401: 4 + len(bad), 200: 2}
 
 
+def test_a_long_password(tmp_path: Path) -> None:
+    """bcrypt looks at 72 bytes, in every language; what is behind them does not matter, and is no error."""
+    hashed = bcrypt.hashpw(b"p" * 72, bcrypt.gensalt(4)).decode()
+    with serving(written(tmp_path, f"basic_auth_users: {{alice: {hashed}}}")) as server:
+        assert ask(server, Authorization=basic("alice", "p" * 100)).status == 200
+        assert ask(server, Authorization=basic("alice", "p" * 71)).status == 401
+
+
 def test_fault_87_the_time_of_a_wrong_password() -> None:
     """An unknown user takes as long as a wrong password: both are hashed, with the same rounds."""
     passwords = Passwords({"alice": bcrypt.hashpw(b"right", bcrypt.gensalt(8))})
