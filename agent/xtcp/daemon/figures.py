@@ -73,6 +73,10 @@ class Figures:
         self.polls += 1
         self.failed[FAULT] += 1
 
+    def begin_anew(self, now: int) -> None:
+        """From here on polls are expected, or are not any more: what was before counts for nothing."""
+        self.begun_at, self.good_at = now, None
+
     def verdict(self, now: int, interval_ns: int, deadline_s: float, *, disabled: bool) -> Verdict:
         """Whether the agent works, at `now`."""
         if disabled:
