@@ -11,7 +11,8 @@ same lock. No I/O happens inside, so a snapshot never waits for a far side.
 
 Accepted means what the sink's own docstring promises (handed to the operating system, acknowledged by the broker).
 Reasons of drops are few and fixed, because metrics are labelled with them: the name of an errno (`ENOSPC`, `EPIPE`),
-or a word (`closed`: not confirmed when the sink was closed; `fault`: the sink failed by a fault of this program).
+or a word (`closed`: not confirmed when the sink was closed; `fault`: the sink failed by a fault of this program;
+`queue`: no room in the queue before it; `oversize`: larger than a message may be; `resolve`: its name has no address).
 """
 
 from __future__ import annotations

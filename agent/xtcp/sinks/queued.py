@@ -111,9 +111,9 @@ class Queued:
 
     @property
     def up(self) -> bool:
-        """Whether the far side takes rows now, as far as the sink behind knows."""
+        """Whether the far side takes rows now, as far as the sink behind knows; closed, it is not asked any more."""
         sink = self._sink
-        return not self._given_up and sink is not None and sink.ready and not sink.gone
+        return not self._given_up and (self._ended or (sink is not None and sink.ready and not sink.gone))
 
     @property
     def limit_bytes(self) -> int:
