@@ -15,7 +15,7 @@ SOURCE  := agent replay tests pcaps
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench soak fuzz columns golden capture pins venv clean
+.PHONY: help run test check format bench soak fuzz columns docs golden capture pins venv clean
 MAKEFLAGS += --no-print-directory
 
 help: ## This list
@@ -52,6 +52,9 @@ fuzz: $(VENV)/fuzz.stamp ## Fuzz every entry point, MINUTES=1 all together
 columns: $(VENV)/project.stamp ## Write what of proto/ is made from the schema and the layouts
 	@$(PY) -m xtcp.schema.render --write
 	@$(PY) -m xtcp.records.render --write
+
+docs: $(VENV)/test.stamp ## Write what in docs/ is made from the product's tables
+	@PYTHONPATH="$(CURDIR):$(CURDIR)/agent" $(PY) -m tests.docs.pages --write
 
 golden: $(VENV)/test.stamp ## Check all of pcaps/: manifest, golden rows, twins, damaged files
 	@$(VENV)/bin/xtcp-replay golden check pcaps
