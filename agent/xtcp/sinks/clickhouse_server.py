@@ -11,6 +11,7 @@ import errno
 import gzip
 import http.client
 import re
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 # A server ends a connection on which nothing came for some seconds; a poll comes every 30.
 KEPT_S: Final = 2.0
+MOST_READ: Final = 64 << 10
 MOST_SAID: Final = 500
 
 _NAMED: Final = re.compile(r"\(([A-Z][A-Z0-9_]{2,60})\)")
@@ -75,13 +77,16 @@ class Server:
             connection = self._connected(timeout_s)
             connection.request("POST", f"/?{query}", self._compress(data), headers)
             answer = connection.getresponse()
-            said = answer.read(1 << 20)
+            said = answer.read(MOST_READ)
+            if answer.length and len(said) < MOST_READ:
+                raise http.client.IncompleteRead(said, answer.length)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise Failed(_reason(error), _said(error)) from error
         self._used = self._clock()
         code = answer.getheader("X-ClickHouse-Exception-Code")
-        if answer.status != 200 or code is not None:
+        # An insert has nothing to say; an exception that comes after the status stands in the text.
+        if answer.status != 200 or code is not None or b"DB::Exception" in said:
             self.close()
             raise _refused(answer.status, code, said.decode("utf-8", "replace"))
 
@@ -133,8 +138,9 @@ def _compressor(target: Target) -> tuple[str, Callable[[bytes], bytes]]:
 
 def _reason(error: Exception) -> str:
     """The errno's name, or a word."""
-    if isinstance(error, TimeoutError):
-        return "timeout"
+    for kind, word in ((TimeoutError, "timeout"), (ssl.SSLError, "tls"), (socket.gaierror, "resolve")):
+        if isinstance(error, kind):
+            return word
     number = getattr(error, "errno", None)
     return errno.errorcode.get(number, "connection") if isinstance(number, int) else "connection"
 
