@@ -1,0 +1,423 @@
+"""`xtcp query`: views, formats, errors, and that it reads its store and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.batches import batch_of
+from tests.cli.running import ENVIRONMENT, XTCP
+from tests.conftest import ROOT
+from tests.store.made import (
+    CAPTURES,
+    HOUR_NS,
+    INTERVAL_NS,
+    START_NS,
+    as_stored,
+    batch,
+    captured,
+    context,
+    present,
+    trailer,
+)
+from xtcp.cli.main import run
+from xtcp.cli.query import EXAMPLES
+from xtcp.errors import ExitCode, PermissionMissing, Temporary, Unavailable, UsageError
+from xtcp.ledger import Account
+from xtcp.poll.trailer import Trailer
+from xtcp.schema.columns import COLUMNS
+from xtcp.sinks.destination import parse
+from xtcp.store import VIEWS
+from xtcp.store.query import Store
+from xtcp.store.views import COUNTERS, PER_SECOND, poll_types, socket_types
+
+SCHEMES = ("parquet", "lines")
+
+
+class Kept:
+    """A folder with rows, and what is asked of it."""
+
+    def __init__(self, folder: Path, scheme: str) -> None:
+        self.folder = folder
+        self.sink = parse(f"{scheme}:{folder}?").maker()(Account(scheme))
+
+    def poll(self, number: int, rows: list[dict[str, Any]], host: str = "web-1", flags: tuple[str, ...] = ()) -> None:
+        """A poll of one-valued rows, written to its end."""
+        start = START_NS + number * INTERVAL_NS
+        self.sink.accept(batch_of(rows, context(start, host)))
+        self.sink.end_poll(trailer(start, host, len(rows), flags))
+        self.sink.flush()
+
+    def ask(self, sql: str) -> list[dict[str, Any]]:
+        """The rows of the answer."""
+        with Store(self.folder) as store:
+            answer = store.ask(sql)
+            return [dict(zip(answer.names, row, strict=True)) for piece in answer.pieces for row in piece]
+
+
+@pytest.fixture(params=SCHEMES)
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
+    """An empty folder of either format."""
+    made = Kept(tmp_path / "it's [a] *store?", request.param)
+    yield made
+    made.sink.close()
+
+
+def test_sockets_are_the_rows_of_json(kept: Kept) -> None:
+    """Every column of every row; the folder's names and the time beside them."""
+    batches = captured(CAPTURES[0])
+    for each in batches:
+        kept.sink.accept(each)
+    kept.sink.flush()
+    names = ", ".join(column.name for column in COLUMNS)
+    stored = as_stored(batches)
+    found = present(kept.ask(f"SELECT {names} FROM sockets"))
+
+    def order(row: dict[str, Any]) -> tuple[int, int]:
+        return row["dump"], row["idiag_cookie"]
+
+    for row in found:  # DuckDB writes JSON back with spaces of its own
+        for name in {"md5sig", "locals", "peers"} & row.keys():
+            row[name] = json.dumps(json.loads(row[name]), separators=(",", ":"))
+    assert sorted(found, key=order) == sorted(stored, key=order)
+    (first,) = kept.ask("SELECT time, timestamp_ns, host, date, hour FROM sockets ORDER BY timestamp_ns LIMIT 1")
+    assert first["time"].isoformat()[:13] == f"{first['date']}T{first['hour']:02}"
+    assert first["host"] == batches[0].context.hostname
+
+
+def test_views_and_their_columns(kept: Kept) -> None:
+    """Those of the help; the schema's columns with their width, the trailer's fields."""
+    kept.poll(0, [{"idiag_cookie": 1}])
+    assert {row["name"] for row in kept.ask("SHOW TABLES")} == set(VIEWS)
+
+    def columns(view: str) -> dict[str, str]:
+        return {row["column_name"]: row["column_type"] for row in kept.ask(f"DESCRIBE {view}")}
+
+    hive = {"host": "VARCHAR", "date": "DATE", "hour": "UTINYINT"}
+    assert columns("sockets") == {"time": "TIMESTAMP_NS", **socket_types(), **hive}
+    assert columns("polls") == {"time": "TIMESTAMP_NS", **poll_types(), **hive}
+    assert columns("latest") == columns("sockets")
+    assert {name + PER_SECOND for name in COUNTERS} < columns("rates").keys()
+
+
+def test_latest_is_the_newest_whole_poll_of_each_host(kept: Kept) -> None:
+    """Not one whose end is missing, nor one that lacks rows; `interrupted` is the kernel's way of saying busy."""
+    kept.poll(0, [{"idiag_cookie": 1}, {"idiag_cookie": 2}])
+    kept.poll(1, [{"idiag_cookie": 3}, {"idiag_cookie": 4}], flags=("interrupted",))
+    kept.poll(2, [{"idiag_cookie": 5}], flags=("dropped",))
+    kept.sink.accept(batch(6, start_ns=START_NS + 3 * INTERVAL_NS))
+    kept.poll(1, [{"idiag_cookie": 7}], host="web-2")
+    kept.sink.flush()
+    assert {(r["hostname"], r["idiag_cookie"]) for r in kept.ask("FROM latest")} == {
+        *(("web-1", 3), ("web-1", 4), ("web-2", 7))
+    }
+
+
+def test_rates(kept: Kept) -> None:
+    """By connection, over the time that has passed; null where a counter went back, and never negative."""
+
+    def row(cookie: int, sent: int, segments: int, retransmitted: int = 0) -> dict[str, int]:
+        return {
+            "idiag_cookie": cookie,
+            "tcpi_bytes_acked": sent,
+            "tcpi_segs_out": segments,
+            "tcpi_total_retrans": retransmitted,
+        }
+
+    kept.poll(0, [row(1, 1000, 10), row(2, 0, 0), row(3, 5, 5)])
+    kept.poll(1, [row(1, 4000, 40, 3), row(2, 0, 0), {"idiag_cookie": 3}])
+    kept.poll(3, [row(1, 1000, 50, 3), row(3, 6005, 65)])
+    kept.poll(1, [row(1, 9_000_000, 1)], host="web-2")
+    found = {(r["hostname"], r["idiag_cookie"], r["seconds"]): r for r in kept.ask("FROM rates")}
+    assert found.keys() == {("web-1", 1, 30.0), ("web-1", 2, 30.0), ("web-1", 1, 60.0), ("web-1", 3, 90.0)}
+    first = found["web-1", 1, 30.0]
+    assert first["tcpi_bytes_acked_per_s"] == 100 and first["tcpi_segs_out_per_s"] == 1
+    assert first["tcpi_total_retrans_per_s"] == pytest.approx(0.1) and first["tcpi_bytes_received_per_s"] is None
+    assert found["web-1", 2, 30.0]["tcpi_bytes_acked_per_s"] == 0
+    back = found["web-1", 1, 60.0]
+    assert back["tcpi_bytes_acked_per_s"] is None and back["tcpi_segs_out_per_s"] == pytest.approx(10 / 60)
+    assert found["web-1", 3, 90.0]["tcpi_bytes_acked_per_s"] == pytest.approx(6000 / 90)
+
+
+def test_both_formats_in_one_folder_and_older_columns(tmp_path: Path) -> None:
+    """A machine that got pyarrow later; a file of a version with fewer columns, and with one more."""
+    import duckdb
+
+    for number, scheme in enumerate(SCHEMES):
+        kept = Kept(tmp_path, scheme)
+        kept.poll(number, [{"idiag_cookie": number, "tcpi_rtt": 5}])
+        kept.sink.close()
+    (parquet,) = (tmp_path / "sockets").rglob("*.parquet")
+    other = parquet.with_name("xtcp-20261123T220000Z-00000000-0001.parquet")
+    duckdb.execute(f"COPY (SELECT 9 AS idiag_cookie, 'new' AS tcpi_new) TO '{other}' (FORMAT parquet)")
+    found = Kept(tmp_path, "lines").ask("SELECT idiag_cookie, tcpi_rtt, tcpi_new FROM sockets ORDER BY ALL")
+    assert [tuple(row.values()) for row in found] == [(0, 5, None), (1, 5, None), (9, None, "new")]
+
+
+def test_a_damaged_capture_of_any_time_is_no_error(kept: Kept) -> None:
+    """A time that is hardly one."""
+    kept.sink.accept(batch(1, start_ns=-(2**63)))
+    kept.sink.accept(batch(2))
+    kept.sink.flush()
+    assert {row["idiag_cookie"] for row in kept.ask("SELECT time, idiag_cookie FROM sockets")} == {1, 2}
+
+
+REFUSED = {
+    "copy out": ("COPY (SELECT 1) TO '{folder}/x.csv'", UsageError),
+    "copy out by explain": ("EXPLAIN ANALYZE COPY (SELECT 1) TO '{folder}/x.csv'", UsageError),
+    "another file": ("SELECT * FROM read_text('/etc/passwd')", PermissionMissing),
+    "another file as a table": ("SELECT * FROM '/etc/passwd.csv'", (UsageError, PermissionMissing)),
+    "up and out": ("SELECT * FROM read_text('{folder}/../secret')", PermissionMissing),
+    "names of files": ("SELECT * FROM glob('/etc/*')", PermissionMissing),
+    "the network": ("SELECT * FROM read_csv('http://127.0.0.1:9/x')", (PermissionMissing, UsageError)),
+    "attach": ("ATTACH '{folder}/x.db'", UsageError),
+    "install": ("INSTALL httpfs", UsageError),
+    "load": ("LOAD '/tmp/x.so'", UsageError),
+    "set": ("SET enable_external_access = true", UsageError),
+    "pragma": ("PRAGMA enable_external_access", UsageError),
+    "two": ("SELECT 1; COPY (SELECT 1) TO '{folder}/x.csv'", UsageError),
+    "none": ("-- nothing", UsageError),
+    "through query()": ("SELECT * FROM query('COPY (SELECT 1) TO ''{folder}/x.csv''')", UsageError),
+    "drop": ("DROP VIEW sockets", UsageError),
+    "syntax": ("SELEC 1", UsageError),
+    "column": ("SELECT nope FROM sockets", UsageError),
+    "value": ("SELECT 'x'::INTEGER", UsageError),
+    "division": ("SELECT error('boo')", UsageError),
+}
+
+
+@pytest.mark.parametrize(("sql", "kind"), REFUSED.values(), ids=list(REFUSED))
+def test_fault_89_nothing_but_the_store_is_reached(sql: str, kind: type[Exception], tmp_path: Path) -> None:
+    """Whatever is asked: an error of three parts, and no file more than before."""
+    folder = tmp_path / "store"
+    (tmp_path / "secret").write_text("secret")
+    kept = Kept(folder, "parquet")
+    kept.poll(0, [{"idiag_cookie": 1}])
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(kind) as told:
+        kept.ask(sql.format(folder=folder))
+    assert str(told.value) and "secret" not in str(told.value).replace(str(tmp_path), "").replace("../secret", "")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_more_than_memory_holds(tmp_path: Path) -> None:
+    """It says how to allow more; nothing of it stays in the temporary folder."""
+    kept = Kept(tmp_path / "store", "parquet")
+    kept.poll(0, [{"idiag_cookie": 1}])
+    with Store(tmp_path / "store", 32 << 20) as store:
+        spill = Path(store._spill)
+        assert spill.is_dir()
+        with pytest.raises(Temporary, match="--memory-limit"):
+            for _ in store.ask("SELECT list(hash(range)) FROM range(20000000)").pieces:
+                pass
+    assert not spill.exists()
+
+
+def test_no_data_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No folder, an empty one, one with a draft only: what to do, exit code 69."""
+    kept = Kept(tmp_path / "store", "parquet")
+    kept.sink.accept(batch(1))
+    for folder in (tmp_path / "none", tmp_path, tmp_path / "store"):
+        with pytest.raises(Unavailable, match="nothing to read yet"):
+            Store(folder)
+        assert run(["query", "--dir", str(folder), "SELECT 1"]) == ExitCode.UNAVAILABLE
+    assert "xtcp run" in capsys.readouterr().err
+    kept.sink.close()
+
+
+# --- the command ---
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Polls of the sockets of a real capture, as those of two hosts."""
+    folder = tmp_path_factory.mktemp("day")
+    kept = Kept(folder, "parquet")
+    for number in range(3):
+        for host in ("web-1", "web-2"):
+            start = START_NS + number * INTERVAL_NS
+            for each in captured(ROOT / "pcaps" / "6.18.44-fc-v657-x86_64" / "zoo.pcapng"):
+                object.__setattr__(each, "context", context(start, host))
+                kept.sink.accept(each)
+            kept.sink.end_poll(trailer(start, host, flags=("deadline",) if number == 1 else ()))
+    kept.sink.close()
+    return folder
+
+
+@pytest.mark.parametrize("meaning", list(EXAMPLES))
+def test_examples_of_the_help(meaning: str, day: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of them is in the help, and gives rows."""
+    assert run(["query", "--help"]) == ExitCode.OK
+    shown = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert EXAMPLES[meaning] in shown and meaning in shown
+    assert run(["query", "--dir", str(day), "--format", "json", EXAMPLES[meaning]]) == ExitCode.OK
+    out, err = capsys.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert rows and err == ""
+
+
+def test_formats(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One answer as a table, as JSON lines and as CSV: NULL, texts, lists, times, numbers of 64 bits."""
+    sql = (
+        "SELECT NULL AS n, 'a,\"\nb' || chr(27) AS t, [1, NULL] AS l, {'x': 'y'} AS s, TIMESTAMP '2026-01-02 03:04:05' "
+        "AS w, 18446744073709551615::UBIGINT AS u, 1.5::DECIMAL(9, 2) AS d, 'nan'::FLOAT AS f, '\\xAA'::BLOB AS b, "
+        "true AS y, 7 AS n, DATE '2026-01-02' AS day, sum(1::HUGEINT) AS h"
+    )
+    made = {}
+    for form in ("table", "json", "csv"):
+        assert run(["query", "--dir", str(day), "--format", form, sql]) == ExitCode.OK
+        made[form] = capsys.readouterr().out
+    row = json.loads(made["json"])
+    assert row == {
+        "n": None,
+        "t": 'a,"\nb\x1b',
+        "l": [1, None],
+        "s": {"x": "y"},
+        "w": "2026-01-02 03:04:05",
+        "u": 2**64 - 1,
+        "d": 1.5,
+        "f": None,
+        "b": "aa",
+        "y": True,
+        "n_2": 7,
+        "day": "2026-01-02",
+        "h": 1,
+    }
+    head, cells = csv.reader(io.StringIO(made["csv"]))
+    assert head == list(row)
+    assert cells == [
+        *("", 'a,"\nb\x1b', "[1, null]", '{"x": "y"}', "2026-01-02 03:04:05", "18446744073709551615", "1.5", "nan"),
+        *("aa", "true", "7", "2026-01-02", "1"),
+    ]
+    assert "\x1b" not in made["table"] and made["table"].count("\n") == 2
+    assert re.split(r"  +", made["table"].splitlines()[0].strip())[:3] == ["n", "t", "l"]
+
+
+def test_a_table_is_aligned(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Texts to the left, numbers to the right; a header where there is no row."""
+    run(["query", "--dir", str(day), "SELECT * FROM (VALUES ('a', 1), ('bbb', 1000)) t(name, number)"])
+    assert capsys.readouterr().out == "name  number\na          1\nbbb     1000\n"
+    run(["query", "--dir", str(day), "SELECT idiag_src, tcpi_rtt FROM sockets WHERE false"])
+    assert capsys.readouterr().out == "idiag_src  tcpi_rtt\n"
+
+
+def test_without_sql_it_says_what_is_there(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Hosts with polls and rows on standard output; the views on standard error."""
+    assert run(["query", "--dir", str(day)]) == ExitCode.OK
+    out, err = capsys.readouterr()
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [["web-1", "3"], ["web-2", "3"]]
+    assert all(view in err for view in VIEWS) and str(day) in err
+
+
+def test_sql_from_standard_input_and_wrong_sql(day: Path) -> None:
+    """As a process: DuckDB's own sentence, exit code 2; a reader that leaves."""
+    command = [*XTCP, "query", "--dir", str(day)]
+    options: dict[str, Any] = {"env": ENVIRONMENT, "capture_output": True, "text": True, "timeout": 30}
+    good = subprocess.run([*command, "--format", "csv", "-"], input="SELECT 42 AS x", check=True, **options)
+    assert good.stdout == "x\n42\n"
+    bad = subprocess.run([*command, "SELECT idiag_dsst FROM sockets"], check=False, **options)
+    assert bad.returncode == ExitCode.USAGE and bad.stdout == "" and "Traceback" not in bad.stderr
+    assert "idiag_dsst" in bad.stderr and "idiag_dst" in bad.stderr
+    piped = subprocess.run(
+        ["bash", "-c", f"{' '.join(XTCP)} query --dir {day} --format csv 'FROM range(10000000)' | head -1"],
+        check=True,
+        **options,
+    )
+    assert piped.stdout == "range\n" and piped.stderr == ""
+
+
+def test_interrupted(day: Path) -> None:
+    """Ctrl-C ends a query that would take for ever: exit code 130, no temporary folder left."""
+    sql = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE hash(a.range) % 7 = hash(b.range) % 11"
+    process = subprocess.Popen(
+        [*XTCP, "query", "--dir", str(day), sql],
+        env={**ENVIRONMENT, "TMPDIR": str(day)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 20
+    while not list(day.glob("xtcp-query-*")) and time.monotonic() < end:
+        time.sleep(0.02)
+    time.sleep(0.4)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == ExitCode.INTERRUPTED and "interrupted" in err and "Traceback" not in err
+    assert not list(day.glob("xtcp-query-*"))
+
+
+def test_while_the_agent_writes(tmp_path: Path) -> None:
+    """Every answer is one of whole files, with the polls of all rows; it never fails."""
+    from tests.store import crashing
+
+    told = tmp_path / "told"
+    told.write_bytes(bytes(8))
+    folder = tmp_path / "store"
+    folder.mkdir()
+    process = crashing.process(crashing.write_for_ever, folder, told)
+    try:
+        end = time.monotonic() + 20
+        while told.read_bytes() == bytes(8) and time.monotonic() < end:
+            time.sleep(0.01)
+        counts = []
+        for _ in range(3):
+            with Store(folder) as store:
+                ((rows, polls),) = next(
+                    store.ask("SELECT (SELECT count(*) FROM sockets), (SELECT count(*) FROM polls)").pieces
+                )
+            assert rows % crashing.ROWS == 0 and polls <= rows // crashing.ROWS + 5
+            counts.append(rows)
+        assert counts == sorted(counts) and counts[-1] > counts[0]
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_without_duckdb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], day: Path) -> None:
+    """The line that installs it; exit code 78."""
+    monkeypatch.delitem(sys.modules, "xtcp.store.query")
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    assert run(["query", "--dir", str(day), "SELECT 1"]) == ExitCode.CONFIGURATION
+    assert "pip install 'xtcp[query]'" in capsys.readouterr().err
+
+
+def test_the_usual_folder(day: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --dir: where xtcp run writes."""
+    monkeypatch.setenv("XTCP_STATE_DIR", str(day))
+    assert run(["query", "--format", "csv", "SELECT count(*) AS n FROM polls"]) == ExitCode.OK
+    assert capsys.readouterr().out == "n\n6\n"
+    assert os.environ["XTCP_STATE_DIR"] == str(day)
+
+
+def test_a_trailer_is_a_poll(day: Path) -> None:
+    """Each field of each trailer, as it was given."""
+    with Store(day) as store:
+        answer = store.ask("SELECT * EXCLUDE (time, host, date, hour) FROM polls ORDER BY hostname, poll_id")
+        rows = [dict(zip(answer.names, row, strict=True)) for piece in answer.pieces for row in piece]
+    assert len(rows) == 6
+    assert rows[0] == trailer(START_NS).as_dict()
+    assert {name for row in rows for name in row} == set(Trailer.__dataclass_fields__)
+
+
+def test_a_condition_on_the_folder_opens_only_its_files(tmp_path: Path) -> None:
+    """A damaged file of another hour is not even looked at."""
+    kept = Kept(tmp_path, "lines")
+    for hour in range(2):
+        start = START_NS + hour * HOUR_NS
+        kept.sink.accept(batch(hour, start_ns=start))
+        kept.sink.end_poll(trailer(start))
+    kept.sink.close()
+    (damaged,) = (tmp_path / "sockets").rglob("hour=22/*.zst")
+    damaged.write_bytes(b"no zstd")
+    assert kept.ask("SELECT idiag_cookie FROM sockets WHERE date = '2026-11-23' AND hour = 23") == [{"idiag_cookie": 1}]
