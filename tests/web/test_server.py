@@ -380,4 +380,8 @@ def test_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapt
         monkeypatch.setattr(exposition, "text", lambda *_: 1 // 0)
         assert ask(server).status == 500
         assert "a request failed" in caplog.text
+        with monkeypatch.context() as broken:
+            broken.setattr(server, "_look_again", lambda: 1 // 0)
+            assert ask(server).status == 0
+        assert "a connection failed" in caplog.text
         assert ask(server, "/-/healthy").status == 200

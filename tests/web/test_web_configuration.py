@@ -146,6 +146,7 @@ BAD = {
     "an unknown header": "http_server_config: {headers: {Server: mine}}",
     "a header with a line feed": 'http_server_config: {headers: {X-Frame-Options: "a\\nSet-Cookie: b"}}',
     "users that are a list": "basic_auth_users: [alice]",
+    "a line that does not end": 'basic_auth_users: {alice: "secretword',
     "a password in clear": "basic_auth_users: {alice: secretword}",
     "a hash of md5": 'basic_auth_users: {alice: "$apr1$secretword"}',
     "a hash that takes minutes": "basic_auth_users: {alice: HASH20}",
@@ -167,7 +168,8 @@ def test_fault_87_bad_files(text: str, tmp_path: Path, server_pair: Pair, author
     with pytest.raises(ConfigurationError) as error:
         load(written(tmp_path, text))
     assert str(tmp_path / "web.yml") in error.value.what
-    assert "secretword" not in str(error.value) and HASH[7:] not in str(error.value)
+    for shown in (error.value, error.value.__cause__):
+        assert "secretword" not in str(shown) and HASH[7:] not in str(shown)
     with pytest.raises(ConfigurationError):
         load(tmp_path / "nowhere.yml")
 

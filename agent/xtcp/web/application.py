@@ -9,7 +9,8 @@ from __future__ import annotations
 import html
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any, Final, TypeAlias
 
@@ -30,6 +31,7 @@ _ALWAYS: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
+_CLOSE: Final = {"Connection": "close"}
 _PAGE: Final = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>xtcp</title></head>
 <body><h1>xtcp {version}</h1>
@@ -41,13 +43,14 @@ _PAGE: Final = """<!DOCTYPE html>
 """
 
 
+@dataclass(frozen=True)
 class Answer:
-    """What a request is answered with."""
+    """What a request is answered with; `headers` are those that other answers do not have."""
 
-    def __init__(self, status: int, body: bytes, content_type: str = _TEXT, **headers: str) -> None:
-
-        self.status, self.body = status, body
-        self.headers = {"Content-Type": content_type, **{n.replace("_", "-"): v for n, v in headers.items()}}
+    status: int
+    body: bytes
+    content_type: str = _TEXT
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Application:
@@ -80,8 +83,13 @@ class Application:
             _log.exception("a request failed by a fault of this program")
             answer = Answer(500, b"This is a fault of xtcp.\n")
         self.answers[answer.status] += 1
-        headers = {**self._headers, **answer.headers, "Content-Length": str(len(answer.body))}
-        headers["Date"] = formatdate(usegmt=True)
+        headers = {
+            **self._headers,
+            **answer.headers,
+            "Content-Type": answer.content_type,
+            "Content-Length": str(len(answer.body)),
+            "Date": formatdate(usegmt=True),
+        }
         sent = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": answer.status, "headers": sent})
         await send({"type": "http.response.body", "body": answer.body})
@@ -89,19 +97,19 @@ class Application:
     async def _answer(self, scope: Message) -> Answer:
         received = _received(scope)
         if scope["http_version"] not in {"1.0", "1.1"}:
-            return Answer(505, b"Use HTTP/1.1.\n", Connection="close")
+            return Answer(505, b"Use HTTP/1.1.\n", headers=_CLOSE)
         if received.get("content-length", "0") != "0" or "transfer-encoding" in received:
-            return Answer(413, b"A request here has no body.\n", Connection="close")
+            return Answer(413, b"A request here has no body.\n", headers=_CLOSE)
         try:
             if not await self._passwords.allows(received.get("authorization", "")):
-                return Answer(401, b"Unauthorized\n", WWW_Authenticate='Basic realm="xtcp"')
+                return Answer(401, b"Unauthorized\n", headers={"WWW-Authenticate": 'Basic realm="xtcp"'})
         except TooManyWaiting:
-            return Answer(503, b"Too many passwords are being checked.\n", Retry_After="5")
+            return Answer(503, b"Too many passwords are being checked.\n", headers={"Retry-After": "5"})
         page = _PAGES.get(scope["path"])
         if page is None:
             return Answer(404, b"There is nothing here. What there is: / /metrics /-/healthy /-/ready\n")
         if scope["method"] not in {"GET", "HEAD"}:
-            return Answer(405, b"Use GET or HEAD.\n", Allow="GET, HEAD", Connection="close")
+            return Answer(405, b"Use GET or HEAD.\n", headers={"Allow": "GET, HEAD", **_CLOSE})
         return page(self._exposition, received)
 
 
@@ -116,8 +124,10 @@ def _received(scope: Message) -> dict[str, str]:
 
 def _metrics(exposition: Exposition, received: dict[str, str]) -> Answer:
     text = exposition.text(received.get("accept", ""), received.get("accept-encoding", ""))
-    encoding = {"Content_Encoding": text.encoding} if text.encoding else {}
-    return Answer(200, text.body, text.content_type, Vary="Accept, Accept-Encoding", **encoding)
+    headers = {"Vary": "Accept, Accept-Encoding"}
+    if text.encoding:
+        headers["Content-Encoding"] = text.encoding
+    return Answer(200, text.body, text.content_type, headers)
 
 
 def _healthy(exposition: Exposition, _: dict[str, str]) -> Answer:

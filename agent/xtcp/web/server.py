@@ -200,8 +200,12 @@ class Server:
                 self._refused["accept"] += 1
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            self._look_again()
-            self._welcome(connection, _address(peer))
+            try:
+                self._look_again()
+                self._welcome(connection, _address(peer))
+            except Exception:  # noqa: BLE001 - one connection's fault is not the server's
+                _log.exception("a connection failed by a fault of this program")
+                connection.close()
 
     def _welcome(self, connection: socket.socket, address: str) -> None:
         from xtcp.web.protocol import BoundedProtocol
