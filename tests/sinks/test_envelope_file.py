@@ -134,18 +134,18 @@ def test_a_stream_to_a_socket(tmp_path: Path, record: str) -> None:
     assert cookies_of(record, delimited(data)) == [1, 2]
 
 
-@pytest.mark.parametrize("record", RECORDS)
-def test_captures_played_to_a_file_and_to_standard_output(tmp_path: Path, record: str) -> None:
-    """`xtcp-replay send` of our captures: the rows that JSON has, from both byte orders."""
+def test_captures_played_to_files_and_to_standard_output(tmp_path: Path) -> None:
+    """`xtcp-replay send` of our captures: the rows that JSON has, from both byte orders, in records of every layout."""
     captures = sorted((ROOT / "pcaps").rglob("zoo.pcapng"))
-    options = f"?format=envelopes&record={record}"
-    command = [*REPLAY, "send", *map(str, captures), "--speed", "max", "--dest", f"stdout:{options}"]
-    command += ["--dest", f"file:{tmp_path}/rows{options}", "--dest", f"file:{tmp_path}/rows.json"]
+    command = [*REPLAY, "send", *map(str, captures), "--speed", "max", "--dest", f"file:{tmp_path}/rows.json"]
+    command += ["--dest", "stdout:?format=envelopes&record=xtcp"]
+    for record in RECORDS:
+        command += ["--dest", f"file:{tmp_path}/{record}?format=envelopes&record={record}"]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=True)
     expected = sorted(json_cookies(tmp_path / "rows.json"))
-    assert expected
-    for data in (done.stdout, (tmp_path / "rows").read_bytes()):
-        assert sorted(cookies_of(record, delimited(data))) == expected
+    assert expected and done.stdout == (tmp_path / "xtcp").read_bytes()
+    for record in RECORDS:
+        assert sorted(cookies_of(record, delimited((tmp_path / record).read_bytes()))) == expected
 
 
 def json_cookies(path: Path) -> list[int]:
