@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import require_program
 from tests.sockets import netns
 from xtcp.errors import Unavailable
-from xtcp.sinks import transmission
+from xtcp.sinks import datagram_socket, transmission
 from xtcp.sinks.datagram_socket import DatagramSocket
 from xtcp.sinks.sendmmsg import SendMany
 from xtcp.sinks.transmission import MOST_FAILURES, Datagrams, Outcome, Pace, Transmission
@@ -170,6 +170,26 @@ def test_a_rate() -> None:
         outcome = Transmission(here, SendMany(), numbered(500), pace).run()
     assert outcome.rows == 500
     assert 0.45 < sum(slept) <= 0.5 and max(slept) < 0.05
+
+
+def test_a_receiver_sees_one_sender() -> None:
+    """Asking for the name again changes nothing while its address stays; and then it goes to the new one."""
+    now = [0.0]
+    with receiver() as first, receiver() as second:
+        where = [first.getsockname()]
+        sender = DatagramSocket(
+            "there", lambda: connected(socket.AF_INET, *where[0]), changes=True, clock=lambda: now[0]
+        )
+        ports = set()
+        for _ in range(3):
+            sender.send(numbered(1))
+            ports.add(first.recvfrom(9)[1])
+            now[0] += datagram_socket.STALE_S + 60
+        assert len(ports) == 1
+        where[0] = second.getsockname()
+        sender.send(numbered(1))
+        assert second.recv(9) == b"0"
+    sender.close()
 
 
 def test_failures_are_few_before_the_rest_is_not_tried() -> None:

@@ -2,7 +2,8 @@
 
 Opening asks for the address of a name, which may take long, so nothing is opened before the first `refresh`. It is
 tried again, after a pause, while there is no socket and after errors, because the name may have another address by
-then; where it `changes` also every `STALE_S`. The old socket stays as long as there is no new one.
+then; where it `changes` also every `STALE_S`. The old socket stays as long as there is none with another way to go, so
+that a receiver sees one sender, not many.
 """
 
 from __future__ import annotations
@@ -96,9 +97,12 @@ class DatagramSocket:
             # A name that has no address now keeps the one it had.
             self._opened_at = self._clock()
         else:
-            self.close()
-            keep_answers(fresh)
-            self._socket = fresh
+            if self._socket is not None and _same_way(self._socket, fresh):
+                fresh.close()
+            else:
+                self.close()
+                keep_answers(fresh)
+                self._socket = fresh
             self._suspect = False
             self._opened_at = self._clock()
         self._next_at = self._clock() + self._backoff.next()
@@ -106,3 +110,10 @@ class DatagramSocket:
     def _failed(self, error: OSError) -> None:
         self._suspect = True
         self.error = self.error or refusal(self._name, error)
+
+
+def _same_way(old: socket.socket, new: socket.socket) -> bool:
+    """Whether two sockets go from one address to one address; local ones never, for who has a path may be another."""
+    if old.family not in (socket.AF_INET, socket.AF_INET6) or old.family != new.family:
+        return False
+    return bool(old.getpeername() == new.getpeername() and old.getsockname()[0] == new.getsockname()[0])
