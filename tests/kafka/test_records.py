@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.kafka.broker import Broker
 from tests.kafka.reading import read, unframed
 from tests.kafka.standins import trailer
-from tests.rows import decoded
+from tests.rows import decoded, rows_of
 from xtcp.batch import Batch
 from xtcp.ledger import Account
 from xtcp.records.descriptor import message_classes
@@ -25,6 +25,9 @@ from xtcp_replay.reading.opening import open_source
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
 ZOO = next(iter(sorted((ROOT / "pcaps").rglob("zoo.pcapng"))))
+
+
+TEXTS = frozenset({"hostname", "netns", "cong", "ulp_name"})
 
 
 def zoo() -> list[Batch]:
@@ -81,6 +84,23 @@ def test_envelopes(broker: Broker, record: str) -> None:
         assert len({envelope.header.stream for envelope in found}) == 1
         assert [envelope.HasField("trailer") for envelope in found] == [False] * (len(found) - 1) + [True]
         assert (found[-1].trailer.hostname, found[-1].trailer.poll_id) == ("h", 7)
+
+
+def test_values(broker: Broker) -> None:
+    """Every number that JSON has of a row stands in its record under the same name, and texts too."""
+    topic, batches = broker.create("records-values"), zoo()
+    send(broker, topic, batches)
+    found = {
+        (row.dump, row.idiag_cookie): row
+        for envelope in envelopes("flat", read(broker.address, topic))
+        for row in envelope.record
+    }
+    rows = rows_of(batches)
+    assert len(found) == len(rows) > 100
+    for row in rows:
+        record = found[row["dump"], row["idiag_cookie"]]
+        plain = {name: value for name, value in row.items() if isinstance(value, int) or name in TEXTS}
+        assert {name: getattr(record, name) for name in plain} == plain
 
 
 def test_bare_records(broker: Broker) -> None:

@@ -96,6 +96,7 @@ def test_what_librdkafka_refuses(options: dict[str, str], says: str, capfd: pyte
     with pytest.raises(ConfigurationError, match="CONFIGURATION") as raised:
         Kafka(target(of("b/t", **options)), Account("kafka"))
     assert says in str(raised.value)
+    assert capfd.readouterr().err == ""
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:

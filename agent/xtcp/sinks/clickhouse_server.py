@@ -59,7 +59,7 @@ class Server:
         self._used = 0.0
         self._tls = _context(target) if target.tls else None
         self._encoding, self._compress = _compressor(target)
-        target.secret()
+        self._secret = target.secret()
 
     def post(self, statement: str, data: bytes, token: str, timeout_s: float) -> None:
         """Has an insert of `data` done and waits for its end. Raises `Failed`."""
@@ -68,9 +68,8 @@ class Server:
         headers = {"Content-Type": "application/octet-stream", "User-Agent": "xtcp"}
         if self._target.user:
             headers["X-ClickHouse-User"] = self._target.user
-        secret = self._target.secret()
-        if secret:
-            headers["X-ClickHouse-Key"] = secret
+        if self._secret:
+            headers["X-ClickHouse-Key"] = self._secret
         if self._encoding:
             headers["Content-Encoding"] = self._encoding
         try:
