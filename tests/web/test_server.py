@@ -285,9 +285,8 @@ def test_fault_86_over_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         held = [stack.enter_context(connect(server)) for _ in range(MOST_EACH)]
         for client in held:
             client.sendall(request())
-        until(lambda: server.state().connections == MOST_EACH)
         # A connection is only then safe from being crowded out when its request has been read.
-        time.sleep(0.1)
+        until(lambda: [guest.rank for guest in server._admission] == [None] * MOST_EACH)
         refused = ask(server)
         assert (refused.status, refused.headers["retry-after"]) == (503, "5")
         hold.set()

@@ -315,7 +315,8 @@ def test_fault_87_guessing_is_bounded() -> None:
     refused, took = asyncio.run(storm())
     passwords.close()
     assert refused == 42
-    assert took < 0.005
+    # Behind eight checks with their pauses it would have been half a second.
+    assert took < 0.1
 
 
 def test_fault_87_reload(tmp_path: Path, server_pair: Pair, authority: Authority) -> None:
