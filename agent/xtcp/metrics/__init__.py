@@ -3,6 +3,7 @@
 agent_state     AgentState: what the agent knows of itself at a moment
 resources       what this process uses
 table           every metric: name, kind, meaning, labels; the documents are rendered from it
+samples         Sample: one value of one metric, before it is text
 agent_samples   AgentState to samples
 health_samples  HealthSnapshot to samples
 xtcp_names      the metrics of xTCP that can be filled, under its names
