@@ -142,7 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.engine.requests.append({**settings, "statement": statement.decode()})
         statement, body = (statement, body) if statement else (body, b"")
         time.sleep(faults.get("delay", 0))
-        login = (self.headers.get("X-ClickHouse-User"), self.headers.get("X-ClickHouse-Key"))
+        said = (self.headers.get(name, "") for name in ("X-ClickHouse-User", "X-ClickHouse-Key"))
+        login = tuple(value.encode("latin-1").decode("utf-8") for value in said)
         if settings and "user" in faults and login != (faults["user"], faults["password"]):
             return self._refuse(403, 516, "xtcp: Authentication failed", "AUTHENTICATION_FAILED")
         if settings and faults.get("fail") and faults["fail"][3] > 0:

@@ -231,8 +231,8 @@ def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_settings_and_a_login_go_with_every_insert(tables: Server, tmp_path: Path) -> None:
     """The server sees them; a password may be in a file."""
-    (tmp_path / "password").write_text("s3cret\n")
-    tables.faults(user="me", password="s3cret")
+    (tmp_path / "password").write_text("s3crét€\n", "utf-8")
+    tables.faults(user="me", password="s3crét€")
     ledger = Ledger()
     sink = opened(tables, ledger, user="me", password__file=str(tmp_path / "password"), max_insert_threads="2")
     sink.accept(poll(0))

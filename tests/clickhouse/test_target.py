@@ -44,6 +44,7 @@ def test_all_of_it() -> None:
         ("clickhouse:http://ch/d.t?timeout=soon", "timeout: 'soon' is no time"),
         ("clickhouse:http://ch/d.t?compression=lz4", "there is no compression 'lz4'"),
         ("clickhouse:http://ch/d.t?password=hunter2&password.file=b", "Leave one of them out"),
+        ("clickhouse:http://ch/d.t?user=me%0AX-Other: 1", "do not print"),
         ("clickhouse:http://ch/d.t?wait_end_of_query=0", "cannot be set"),
         ("clickhouse:http://ch/d.t?usr=me", "Did you mean user?"),
     ],

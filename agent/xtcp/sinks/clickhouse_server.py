@@ -65,11 +65,11 @@ class Server:
         """Has an insert of `data` done and waits for its end. Raises `Failed`."""
         own = {"query": statement, "insert_deduplication_token": token, "wait_end_of_query": "1"}
         query = urlencode({**self._target.settings, **own})
-        headers = {"Content-Type": "application/octet-stream", "User-Agent": "xtcp"}
+        headers: dict[str, str | bytes] = {"Content-Type": "application/octet-stream", "User-Agent": "xtcp"}
         if self._target.user:
-            headers["X-ClickHouse-User"] = self._target.user
+            headers["X-ClickHouse-User"] = self._target.user.encode()
         if self._secret:
-            headers["X-ClickHouse-Key"] = self._secret
+            headers["X-ClickHouse-Key"] = self._secret.encode()
         if self._encoding:
             headers["Content-Encoding"] = self._encoding
         try:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from xtcp import amounts
-from xtcp.errors import ConfigurationError, UsageError
+from xtcp.errors import UsageError
 from xtcp.sinks.destination import Destination, one_of
-from xtcp.sinks.text_file import file_error
+from xtcp.sinks.secret_file import secret_in
 
 if TYPE_CHECKING:
     from xtcp.sinks.destination import Maker
@@ -57,14 +56,7 @@ class Target:
         """The password. Raises `XtcpError` where its file cannot be read."""
         if not self.password_file:
             return self.password
-        try:
-            lines = Path(self.password_file).read_text("utf-8").splitlines()
-        except OSError as error:
-            raise file_error(self.password_file, error, f"password.file of {self.name}") from error
-        if not lines or not lines[0]:
-            what = f"{self.password_file}: its first line is empty."
-            raise ConfigurationError(what, f"password.file of {self.name} names it.", "Write the password there.")
-        return lines[0]
+        return secret_in(self.password_file, f"password.file of {self.name}")
 
 
 def target(destination: Destination) -> Target:
@@ -88,6 +80,9 @@ def target(destination: Destination) -> Target:
         raise UsageError(f"{name}: {table!r} is no DATABASE.TABLE.", "Their names have letters, digits and _.", _FORM)
     if "password" in options and "password.file" in options:
         raise UsageError(f"{name}: password and password.file are both there.", "", "Leave one of them out.")
+    for option in ("user", "password"):
+        if not options.get(option, "").isprintable():
+            raise UsageError(f"{name}: the {option} has characters that do not print.", "", "No header may have them.")
     return Target(
         name,
         url.scheme == "https",

@@ -12,12 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from xtcp.errors import ConfigurationError, UsageError
+from xtcp.errors import UsageError
 from xtcp.sinks.destination import Destination, one_of
-from xtcp.sinks.text_file import file_error
+from xtcp.sinks.secret_file import secret_in
 
 if TYPE_CHECKING:
     from xtcp.sinks.destination import Maker
@@ -72,22 +71,8 @@ class Target:
         told = {"bootstrap.servers": self.brokers}
         for name, value in self.options.items():
             found = _IN_FILE.fullmatch(name)
-            told[found[1] if found else name] = self._secret(name, value) if found else value
+            told[found[1] if found else name] = secret_in(value, f"{name} of {self.name}") if found else value
         return told
-
-    def _secret(self, name: str, path: str) -> str:
-        option = f"{name} of {self.name}"
-        try:
-            lines = Path(path).read_text("utf-8").splitlines()
-        except OSError as error:
-            raise file_error(path, error, option) from error
-        except UnicodeDecodeError as error:
-            raise ConfigurationError(f"{path}: not text in UTF-8.", f"{option} names it.", "") from error
-        if not lines or not lines[0]:
-            raise ConfigurationError(
-                f"{path}: its first line is empty.", f"{option} names it.", "Write the secret there."
-            )
-        return lines[0]
 
 
 def target(destination: Destination) -> Target:
