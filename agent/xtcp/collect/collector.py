@@ -181,9 +181,8 @@ class Collector:
         begin, end = messages.header[numbered].T
         headers = read_headers(varints, begin, end)
         repeated: dict[int, str] = {}
-        for number, host, stream, sequence, fault in zip(
+        for number, stream, sequence, fault in zip(
             numbered.tolist(),
-            headers.hostname,
             headers.stream.tolist(),
             headers.sequence.tolist(),
             headers.fault.tolist(),
@@ -192,7 +191,8 @@ class Collector:
             if fault >= 0:
                 repeated[number] = reasons[number] = f"header: {REASONS[fault]}"
                 continue
-            verdict = self.streams.take(Key(arrivals.sources[number], host, stream), sequence)
+            # Not by host: a sender of many, a replay or a collector, numbers the envelopes of all in one row.
+            verdict = self.streams.take(Key(arrivals.sources[number], "", stream), sequence)
             if not verdict.kept:
                 repeated[number] = reasons[number] = verdict.value
         return repeated
