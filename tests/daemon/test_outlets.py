@@ -28,7 +28,7 @@ from xtcp.sinks.destination import parse
 
 def outlets(*texts: str, limit: int = 1 << 30) -> Outlets:
     """The sinks of these destinations."""
-    return Outlets([parse(text) for text in texts], Memory(limit))
+    return Outlets([parse(text) for text in texts], Memory(limit), 30.0)
 
 
 def rows_in(path: Path) -> list[int]:
@@ -100,7 +100,7 @@ def test_states_are_those_of_the_sinks(tmp_path: Path) -> None:
     """Queue, limit and whether it works; a closed one stays in the ledger and is not up."""
     with closing(outlets("null:?queue=2M", f"file:{tmp_path / 'x'}", limit=64 << 20)) as sinks:
         first, second = sinks.states()
-        assert (first.queue_limit_bytes, second.queue_limit_bytes) == (2 << 20, 16 << 20)
+        assert (first.queue_limit_bytes, second.queue_limit_bytes) == (2 << 20, 8 << 20)
         assert first.up and second.up
         sinks.exchange([parse("null:?queue=2M")])
         assert [state.up for state in sinks.states()] == [True, False]

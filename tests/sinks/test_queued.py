@@ -594,3 +594,63 @@ def test_an_idle_thread_sleeps() -> None:
     time.sleep(0.2)
     assert turns == before
     sink.close(1)
+
+
+class Slow(Collected):
+    """A sink that works, and takes some milliseconds for each batch."""
+
+    def accept(self, batch: Batch) -> None:
+        time.sleep(0.01)
+        super().accept(batch)
+
+
+def test_a_poll_has_patience_with_a_sink_that_works() -> None:
+    """Slower than the poll, a queue of two batches: it is waited for, and nothing is dropped."""
+    ledger = Ledger()
+    one = cookies(*range(10))
+    sink = Queued(Slow, ledger.open("slow"), limit_bytes=2 * one.nbytes, patience_s=10.0)
+    for _ in range(30):
+        sink.accept(one)
+    sink.close(10)
+    balance = ledger.snapshot()[0]
+    assert (balance.accepted, dict(balance.dropped)) == (300, {})
+
+
+def test_patience_ends_and_is_there_again_in_the_next_poll() -> None:
+    """All waits of a poll together are bounded; what then finds no room is dropped, and the trailer says so."""
+    ledger = Ledger()
+    made: list[Slow] = []
+    one = cookies(*range(10), hostname=TRAILER.hostname)
+
+    def make(account: Account) -> Slow:
+        made.append(Slow(account))
+        return made[-1]
+
+    sink = Queued(make, ledger.open("slow"), limit_bytes=2 * one.nbytes, patience_s=0.03)
+    for _ in range(2):
+        began = time.monotonic()
+        for _ in range(100):
+            sink.accept(one)
+        assert time.monotonic() - began < 0.5
+        sink.end_poll(TRAILER)
+        sink.flush(10)
+    sink.close(10)
+    assert ledger.snapshot()[0].dropped["queue"] > 1000
+    assert [trailer.flags for trailer in made[0].trailers] == [("dropped",)] * 2
+    first = made[0].events.index(made[0].trailers[0])
+    assert 4 <= first < 20 and 4 <= len(made[0].events) - first - 2 < 20
+
+
+def test_there_is_no_patience_with_a_standstill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink that takes nothing is waited for once, for `HALT_S`; then polls go on as if it were not there."""
+    monkeypatch.setattr(queued, "HALT_S", 0.1)
+    ledger, go = Ledger(), threading.Event()
+    one = cookies(*range(100))
+    sink = Queued(lambda account: Stalled(account, go), ledger.open("far"), limit_bytes=one.nbytes, patience_s=60.0)
+    began = time.monotonic()
+    for _ in range(50):
+        sink.accept(one)
+    assert time.monotonic() - began < 1
+    go.set()
+    sink.close(5)
+    assert ledger.snapshot()[0].balanced

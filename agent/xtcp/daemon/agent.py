@@ -84,7 +84,7 @@ class Agent:
         self.snapshot: HealthSnapshot | None = None
         self._health = Health(settings.port_groups)
         self.schedule = Schedule(settings.frequency, host or host_id(), clocks.monotonic())
-        self.outlets = Outlets(settings.dest, self.memory)
+        self.outlets = Outlets(settings.dest, self.memory, settings.frequency)
         self.poller = Poller(
             settings,
             self.outlets.fan,
@@ -254,6 +254,7 @@ class Agent:
         self.poller.settings = settings
         if settings.frequency != before.frequency:
             self.schedule.change(settings.frequency, self._clocks.monotonic())
+            self.outlets.pace(settings.frequency)
         if settings.groups != before.groups:
             self._health = Health(settings.port_groups)
         self.memory.limit = settings.memory_limit or limit_of_group() or DEFAULT

@@ -5,7 +5,8 @@
    opened as it was.
 3. Those that are not named any more are closed, after sending what they hold.
 
-A destination keeps its account, so its counters go on.
+A destination keeps its account, so its counters go on. A poll has patience with destinations that work and are slower
+than itself for a moment: `PATIENCE_SHARE` of the interval for all of them together, so that they cannot make it late.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ if TYPE_CHECKING:
 
 # A reload waits no longer for all that it closes: polls wait meanwhile.
 RELOAD_S: Final = 2.0
+PATIENCE_SHARE: Final = 0.3
 
 
 class Outlets:
     """The sinks by destination; `fan` is what rows are offered to."""
 
-    def __init__(self, destinations: Sequence[Destination], memory: Memory) -> None:
+    def __init__(self, destinations: Sequence[Destination], memory: Memory, interval_s: float) -> None:
         self._memory = memory
+        self._interval_s = interval_s
         self.fan = FanOut()
         self._open: dict[str, Destination] = {}
         self._accounts: dict[str, str] = {}
@@ -48,6 +51,13 @@ class Outlets:
     def names(self) -> tuple[str, ...]:
         """The accounts of the sinks that are open."""
         return tuple(self._accounts.values())
+
+    def pace(self, interval_s: float) -> None:
+        """Another interval of polls."""
+        self._interval_s = interval_s
+        queues = self.fan.queues().values()
+        for queue in queues:
+            queue.patience_s = PATIENCE_SHARE * interval_s / len(queues)
 
     def exchange(self, destinations: Sequence[Destination]) -> None:
         """Opens and closes what is different. Raises `XtcpError` where one cannot be opened; the others go on."""
@@ -95,7 +105,9 @@ class Outlets:
         passage = destination.passage
         bounded = replace(passage, queue_bytes=self._memory.queue_bytes(passage.queue_bytes, among))
         opening = replace(destination, passage=bounded)
-        account = self.fan.add(destination.name, partial(opening.open, own_thread=True, wait=False))
+        patience_s = PATIENCE_SHARE * self._interval_s / max(among, 1)
+        make = partial(opening.open, own_thread=True, wait=False, patience_s=patience_s)
+        account = self.fan.add(destination.name, make)
         self._open[destination.name], self._accounts[destination.name] = destination, account
 
     def _remove(self, name: str, timeout_s: float) -> None:

@@ -1,10 +1,11 @@
 """Queued: a sink behind a queue bounded in bytes, with a thread of its own, so that it cannot hold up anybody.
 
 `accept` never waits for the far side: it appends the batch, or, where the queue has no room, drops it (`queue`) and the
-trailer of that poll tells this sink so (`dropped`). With `wait` it waits for room instead, which a replay wants; not
-for a sink that has taken nothing for `STANDSTILL_S`, whose rows are dropped until it takes some again. A batch larger
-than the whole queue is taken when the queue is empty, so memory is bounded by the limit or one batch, whichever is
-more, and the one in the sink's hand.
+trailer of that poll tells this sink so (`dropped`). It has patience with a sink that works and is only slower than the
+poll for a moment: it waits for room as long as the sink takes rows, `patience_s` in a poll at most. With `wait` it
+always waits for room, which a replay wants; not for a sink that has taken nothing for `STANDSTILL_S`, whose rows are
+dropped until it takes some again. A batch larger than the whole queue is taken when the queue is empty, so memory is
+bounded by the limit or one batch, whichever is more, and the one in the sink's hand.
 
 Held are the rows in the queue, those moving to the sink behind, and what that sink holds; every move is one
 (`xtcp.ledger`). Batches and trailers come to the sink in the order in which they were given.
@@ -40,6 +41,8 @@ FAULTS_WITHIN_S: Final = 60.0
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 STANDSTILL_S: Final = 60.0
+# A sink that has taken nothing for so long does not work, and no poll has patience with it.
+HALT_S: Final = 0.5
 # How much longer than its time a sink may take to close, before it is left to itself.
 GRACE_S: Final = 0.5
 
@@ -54,7 +57,8 @@ _CLOSING_S: Final = 0.02
 class Queued:
     """A `Sink` that hands its batches to the one that `make` makes, on a thread of its own.
 
-    `make` is called here first, so what it raises is raised here. `clock` is monotonic seconds.
+    `make` is called here first, so what it raises is raised here. `patience_s` may be changed at any time. `clock` is
+    monotonic seconds.
     """
 
     def __init__(
@@ -64,12 +68,14 @@ class Queued:
         *,
         limit_bytes: int = DEFAULT_BYTES,
         wait: bool = False,
+        patience_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make = make
         self._account = account
         self._limit = limit_bytes
         self._wait = wait
+        self.patience_s = self._patience_left = patience_s
         self._clock = clock
         self._changed = account.condition()
         self._queue: deque[Batch | Trailer] = deque()
@@ -150,6 +156,7 @@ class Queued:
         """Behind the poll's batches; where some of them were dropped, it says so."""
         with self._changed:
             self._await(lambda: self._trailers < MOST_TRAILERS)
+            self._patience_left = self.patience_s
             if trailer.hostname in self._dropped:
                 self._dropped.discard(trailer.hostname)
                 trailer = trailer.flagged("dropped")
@@ -200,12 +207,16 @@ class Queued:
         return not self._queued_bytes or self._queued_bytes + size <= self._limit
 
     def _await(self, room: Callable[[], bool]) -> None:
-        """With `wait`: until there is room, or none will be, or the sink has stood still for too long."""
-        while self._wait and not (room() or self._closed or self.gone):
-            left = self._moved_at + STANDSTILL_S - self._clock()
+        """Until there is room, none will be, the sink has stood still for too long, or patience is at its end."""
+        while not (room() or self._closed or self.gone):
+            began = self._clock()
+            left = self._moved_at + (STANDSTILL_S if self._wait else HALT_S) - began
+            if not self._wait:
+                left = min(left, self._patience_left)
             if left <= 0:
                 return
             self._changed.wait(min(left, 1.0))
+            self._patience_left -= self._clock() - began
 
     def _append(self, item: Batch | Trailer) -> None:
         if not self._queue and self._in_hand is None:

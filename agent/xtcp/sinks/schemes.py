@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from xtcp.sinks.destination import Destination, Maker
 
-DEFAULT_BYTES: Final = 32 << 20
+DEFAULT_BYTES: Final = 16 << 20
 COMMON: Final[Mapping[str, str]] = {
-    "queue": "bytes that may wait for the sink (default 32M)",
+    "queue": "bytes that may wait for the sink (default 16M)",
     "full": "drop or wait: what happens to rows that find no room in the queue; a minute at a standstill is waited for",
     "sample": "N: one connection in N, always the same ones (default 1: every row)",
 }
