@@ -121,6 +121,7 @@ def test_no_arguments(program: object, capsys: pytest.CaptureFixture[str]) -> No
     [
         (run, ["--help"]),
         (run, ["once", "--help"]),
+        (run, ["query", "--help"]),
         (run, ["doctor", "--help"]),
         (run, ["columns", "--help"]),
         (run_replay, ["--help"]),
