@@ -17,6 +17,7 @@ from xtcp.daemon.schedule import phase
 from xtcp.errors import ExitCode, KernelRefused, XtcpError
 from xtcp.poll.one_pass import OnePass
 from xtcp.poll.trailer import Trailer
+from xtcp.sinks.schemes import DEFAULT_BYTES
 
 
 @pytest.fixture(autouse=True)
@@ -180,12 +181,13 @@ def test_fault_76_one_poll_above_the_cap_does_not() -> None:
     assert world.agent.state().polls == 10
 
 
-def test_fault_76_queues_cannot_grow_above_half_of_the_cap() -> None:
-    """The queues of all sinks together have half of the limit, however many there are."""
-    memory = Memory(256 << 20)
-    assert sum(memory.queue_bytes(32 << 20, 9) for _ in range(9)) <= 128 << 20
-    assert memory.queue_bytes(32 << 20, 1) == 32 << 20
-    assert memory.queue_bytes(100, 1) == 1 << 20
+def test_fault_76_queues_cannot_grow_above_their_share() -> None:
+    """The queues of all sinks together have a quarter of the limit, one whose size somebody named up to half."""
+    memory = Memory(512 << 20)
+    for sinks in (2, 3, 9, 50):
+        assert sinks * memory.queue_bytes(DEFAULT_BYTES, sinks) <= 128 << 20
+    assert memory.queue_bytes(DEFAULT_BYTES, 1) == 64 << 20
+    assert [memory.queue_bytes(size, 9) for size in (100, 5 << 20, 1 << 30)] == [1 << 20, 5 << 20, 256 << 20]
 
 
 # --- faults of ours ---

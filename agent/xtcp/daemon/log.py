@@ -10,6 +10,7 @@ nobody can read, nothing is written, and nothing fails.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -28,6 +29,14 @@ USUAL: Final = {"debug": 600, "info": 120, "warning": 6, "error": 6}
 _MOST_KEYS: Final = 1024
 
 
+def unbuffered(stream: TextIO) -> TextIO:
+    """A text stream to where `stream` goes, that keeps nothing: what a terminal or a reader that has gone away did not
+    take would be flushed again at the end of the process, and be its last word.
+    """
+    raw = io.FileIO(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
 class Log:
     """Writes to `stream`. `least` is the least level that is written; `machine` chooses JSON. Any thread may call."""
 
@@ -41,7 +50,7 @@ class Log:
         clock: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._stream = sys.stderr if stream is None else stream
+        self._stream = unbuffered(sys.stderr) if stream is None else stream
         self._clock = clock
         self._wall_ns = wall_ns
         self._lock = threading.Lock()

@@ -4,7 +4,8 @@
     from 90 %                the rows of this poll go to no sink; each counts them as dropped (`shed`)
     above it, three polls    the agent ends with 75, to be started anew
 
-Used is the resident set. What sinks may queue is bounded so that all queues together take half of the limit.
+Used is the resident set. All queues before sinks together take a quarter of the limit; one whose size somebody named
+may take up to half of it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
+from xtcp.sinks.schemes import DEFAULT_BYTES
+
 SHED: Final = "shed"
 DEFAULT: Final = 512 << 20
 HISTORIES_FROM: Final = 0.8
 ROWS_FROM: Final = 0.9
 POLLS_ABOVE: Final = 3
 LEAST_QUEUE: Final = 1 << 20
+# More than a poll of 118,800 sockets.
+LARGEST_QUEUE: Final = 64 << 20
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _CGROUPS: Final = Path("/sys/fs/cgroup")
@@ -112,5 +117,7 @@ class Memory:
         self._above = self._above + 1 if self._used() > self.limit else 0
 
     def queue_bytes(self, wanted: int, sinks: int) -> int:
-        """What one of `sinks` queues may hold of the `wanted` bytes."""
-        return max(LEAST_QUEUE, min(wanted, self.limit // 2 // max(sinks, 1)))
+        """What one of `sinks` queues may hold; `wanted` bytes where that is not what nobody named."""
+        if wanted != DEFAULT_BYTES:
+            return max(LEAST_QUEUE, min(wanted, self.limit // 2))
+        return max(LEAST_QUEUE, min(self.limit // 4 // max(sinks, 1), LARGEST_QUEUE))

@@ -72,7 +72,8 @@ class Reporter:
         else:
             used = os.times()
             self._view.end_poll(trailer, used.user + used.system, self._outlets.states())
-        self.sinks()
+        self._drops()
+        self._changes()
         self._notifier.status(f"poll {number}: {trailer.line()}")
 
     def lost(self, error: Exception) -> None:
@@ -108,23 +109,33 @@ class Reporter:
         self._log.error("reload_failed", error=str(error))
         self._notifier.ready("the new configuration is bad, the old stays")
 
-    def sinks(self) -> None:
-        """What sinks dropped since the last time, and which of them went away or came back."""
+    def _drops(self) -> None:
+        """What sinks dropped since the last time, a line a minute for each reason."""
+        errors = self._outlets.fan.errors()
+        for balance in self._outlets.fan.ledger.snapshot():
+            name = balance.name
+            for reason, rows in balance.dropped.items():
+                before = self._dropped.get((name, reason), 0)
+                if rows > before and reason != SHED:
+                    fields: dict[str, object] = {"sink": name, "reason": reason, "rows": rows - before}
+                    fields |= {"error": errors[name].what} if name in errors else {}
+                    self._log.write("warning", "rows_dropped", fields, about=f"{name} {reason}", most=1)
+                self._dropped[name, reason] = rows
+
+    def _changes(self) -> None:
+        """Which sinks went away or came back since the last time."""
         errors = self._outlets.fan.errors()
         for state in self._outlets.states():
             name = state.balance.name
-            why: dict[str, object] = {"error": errors[name].what} if name in errors else {}
-            for reason, rows in state.balance.dropped.items():
-                before = self._dropped.get((name, reason), 0)
-                if rows > before and reason != SHED:
-                    fields: dict[str, object] = {"sink": name, "reason": reason, "rows": rows - before, **why}
-                    self._log.write("warning", "rows_dropped", fields, about=f"{name} {reason}", most=1)
-                self._dropped[name, reason] = rows
-            if name in self._outlets.names and state.up == (name in self._away):
-                self._away.symmetric_difference_update({name})
-                level, event = ("info", "sink_back") if state.up else ("warning", "sink_away")
-                fields = {"sink": name, "queue_bytes": state.queue_bytes, **({} if state.up else why)}
-                self._log.write(level, event, fields, about=name)
+            if name not in self._outlets.names or state.up != (name in self._away):
+                continue
+            self._away.symmetric_difference_update({name})
+            fields: dict[str, object] = {"sink": name, "queue_bytes": state.queue_bytes}
+            if state.up:
+                self._log.write("info", "sink_back", fields, about=name)
+            else:
+                fields |= {"error": errors[name].what} if name in errors else {}
+                self._log.write("warning", "sink_away", fields, about=name)
 
     def ending(self) -> None:
         """What is left is sent."""
@@ -132,7 +143,7 @@ class Reporter:
 
     def ended(self, by: int | None, polls: int, *, fault: bool) -> None:
         """Everything is closed; the ledger as it is for good."""
-        self.sinks()
+        self._drops()
         for balance in self._outlets.fan.ledger.snapshot():
             self._log.info("ledger", **balance.as_dict())
             if self._view is not None:

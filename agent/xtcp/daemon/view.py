@@ -1,6 +1,6 @@
 """View: what a terminal shows of the polls. The first poll with the connections that matter most, then a line each.
 
-    12:38:31  118,812 sockets: 118,400 ESTAB, 12 TIME-WAIT, 30 LISTEN  +12 -10  retrans 0.12%  poll 0.31s  cpu 1.2%
+    12:38:31  118,812 sockets: 118,782 ESTAB, 30 LISTEN  +12 -10  retrans 0.12%  poll 0.31s  cpu 1.2%  sinks up
 
 `+` and `-` count cookies that were not in the poll before, and those that are gone; `retrans` is the share of all
 segments sent since the poll before that were sent again, over connections that are in both.
@@ -8,8 +8,8 @@ segments sent since the poll before that were sent again, over connections that 
 
 from __future__ import annotations
 
-import io
 import shutil
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TextIO
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from xtcp.daemon.log import unbuffered
 from xtcp.daemon.top import Top
 from xtcp.encode.table import Table
 from xtcp.encode.units import digits, size
@@ -43,10 +44,7 @@ class View:
     """Writes to `stream`, a terminal: standard output. An observer of the polls; `end_poll` and `say` write."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        # Nothing stays in a buffer of ours: when the terminal has gone away, nobody can flush it.
-        self._stream = stream or io.TextIOWrapper(
-            io.FileIO(1, "w", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=True
-        )
+        self._stream = stream or unbuffered(sys.stdout)
         self._top: Top | None = Top(TOP_ROWS)
         self._states = np.zeros(256, np.int64)
         self._cookies: list[Numbers] = []
@@ -111,7 +109,7 @@ class View:
         parts += [f"+{came:,} -{went:,}" if came is not None else "", again]
         parts += [f"poll {digits(trailer.seconds)}s", self._share_of_cpu(trailer, cpu_s)]
         parts.append(" ".join(trailer.flags).upper())
-        parts.append(self._lost(sinks))
+        parts.append(self._sinks(sinks))
         return parts
 
     def _changes(self) -> tuple[int | None, int | None, str]:
@@ -138,10 +136,12 @@ class View:
             return ""
         return f"cpu {(cpu_s - before[0]) / max((trailer.monotonic_end_ns - before[1]) / 1e9, 1e-9):.1%}"
 
-    def _lost(self, sinks: Sequence[SinkState]) -> str:
+    def _sinks(self, sinks: Sequence[SinkState]) -> str:
         """What sinks lost since the line before, who is away, and how much waits for it."""
         parts = []
-        for sink in sinks:
+        # One without a queue was closed by a reload.
+        open_ones = [sink for sink in sinks if sink.queue_limit_bytes]
+        for sink in open_ones:
             balance = sink.balance
             dropped = sum(balance.dropped.values())
             lost, self._dropped[balance.name] = dropped - self._dropped.get(balance.name, 0), dropped
@@ -149,7 +149,7 @@ class View:
                 parts.append(f"{visible(balance.name)} is away, {size(sink.queue_bytes)} wait")
             if lost > 0:
                 parts.append(f"{visible(balance.name)} LOST {lost:,} rows")
-        return "; ".join(parts)
+        return "; ".join(parts) or ("sinks up" if open_ones else "")
 
     def _write(self, line: str) -> None:
         """Nothing where the terminal has gone away: SIGHUP says so."""
