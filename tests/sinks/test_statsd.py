@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from tests.batches import batch_of
+from tests.conftest import require_program
 from tests.sinks.receivers import Listener
 from tests.sinks.standins import TRAILER
 from xtcp.batch import Batch
@@ -73,7 +74,10 @@ def test_the_process_as_ps_has_it() -> None:
     """rss and sz within what moves between two looks; pcpu by the same division."""
     ours = ProcessStatistics()()
     theirs = subprocess.run(
-        ["ps", "-o", "rss=,sz=,pcpu=", "-p", str(os.getpid())], capture_output=True, text=True, check=True
+        [require_program("ps", "procps"), "-o", "rss=,sz=,pcpu=", "-p", str(os.getpid())],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     assert abs(ours["rss"] - int(theirs[0])) < 20_000
     assert abs(ours["sz"] - int(theirs[1])) < 20_000
