@@ -7,7 +7,10 @@ up to the limit and no further, so a bomb costs what the limit allows. Compresse
 from __future__ import annotations
 
 import zlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import zstandard
 
 GZIP: Final = b"\x1f\x8b\x08"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -55,14 +58,23 @@ def _zstd(message: bytes, limit: int) -> bytes:
         import zstandard
     except ImportError as error:
         raise NotExpanded(NO_ZSTD) from error
+    engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
     try:
         if zstandard.frame_content_size(message) > limit:
             raise NotExpanded(TOO_LARGE)
-        engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
-        with engine.stream_reader(message, read_across_frames=False) as reader:
-            content: bytes = reader.read(limit + 1)
+        content: bytes = engine.decompress(message, max_output_size=limit, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise NotExpanded(DAMAGED) from error
-    if len(content) > limit:
-        raise NotExpanded(TOO_LARGE)
+        # A frame that does not say its size fails the same way for being cut and for being too large.
+        raise NotExpanded(TOO_LARGE if _exceeds(engine, message, limit) else DAMAGED) from error
     return content
+
+
+def _exceeds(engine: zstandard.ZstdDecompressor, message: bytes, limit: int) -> bool:
+    """Whether more than `limit` bytes come out."""
+    import zstandard
+
+    try:
+        with engine.stream_reader(message) as reader:
+            return len(reader.read(limit + 1)) > limit
+    except zstandard.ZstdError:
+        return False

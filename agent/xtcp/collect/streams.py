@@ -2,7 +2,7 @@
 
 A sender numbers the envelopes of a stream from 0, and draws the stream's name anew (a random u64) whenever it starts.
 A stream here is (source address, claimed host, stream): nobody can spoil another's count by claiming its name. The
-first number seen begins the account; what was sent before the collector came is nobody's loss.
+first number seen begins the account: what was sent before is nobody's loss, and taken where it comes late.
 
     a number above the one expected   those between are lost, until they come
     below it, and missed              late: not lost after all
@@ -28,7 +28,7 @@ FARTHEST: Final = 1 << 20
 MOST_STREAMS: Final = 16384
 MOST_PER_SOURCE: Final = 256
 
-_SEEN: Final = (1 << WINDOW) - 1
+_ALL: Final = (1 << WINDOW) - 1
 
 
 class Verdict(Enum):
@@ -69,13 +69,18 @@ class Counts:
 
 
 class _Stream:
-    """`expected` is the next number; bit i of `seen` tells whether `expected - 1 - i` came, or was never awaited."""
+    """`begun` is the first number that is awaited, `expected` the next; bit i of `seen` tells whether
+    `expected - 1 - i` came.
+    """
 
-    __slots__ = ("expected", "seen")
+    __slots__ = ("begun", "expected", "seen")
 
     def __init__(self, number: int) -> None:
-        self.expected = number + 1
-        self.seen = _SEEN
+        self.begin(number)
+
+    def begin(self, number: int) -> None:
+        """The account begins here."""
+        self.begun, self.expected, self.seen = number, number + 1, 1
 
 
 class Streams:
@@ -118,11 +123,11 @@ class Streams:
         ahead = number - stream.expected
         if ahead > FARTHEST:
             counts.restarted += 1
-            stream.expected, stream.seen = number + 1, _SEEN
+            stream.begin(number)
             return Verdict.NEW
         if ahead >= 0:
             counts.lost += ahead
-            stream.seen = (stream.seen << (ahead + 1) | 1) & _SEEN if ahead < WINDOW else 1
+            stream.seen = (stream.seen << (ahead + 1) | 1) & _ALL if ahead < WINDOW else 1
             stream.expected = number + 1
             return Verdict.NEW
         behind = -ahead - 1
@@ -134,7 +139,7 @@ class Streams:
             return Verdict.DUPLICATE
         stream.seen |= 1 << behind
         counts.late += 1
-        counts.lost -= 1
+        counts.lost -= number >= stream.begun
         return Verdict.LATE
 
     def _begin(self, key: Key, number: int) -> None:
