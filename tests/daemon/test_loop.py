@@ -186,7 +186,7 @@ def test_fault_76_queues_cannot_grow_above_their_share() -> None:
     memory = Memory(512 << 20)
     for sinks in (2, 3, 9, 50):
         assert sinks * memory.queue_bytes(DEFAULT_BYTES, sinks) <= 128 << 20
-    assert memory.queue_bytes(DEFAULT_BYTES, 1) == 64 << 20
+    assert memory.queue_bytes(DEFAULT_BYTES, 1) == DEFAULT_BYTES
     assert [memory.queue_bytes(size, 9) for size in (100, 5 << 20, 1 << 30)] == [1 << 20, 5 << 20, 256 << 20]
 
 

@@ -25,8 +25,6 @@ HISTORIES_FROM: Final = 0.8
 ROWS_FROM: Final = 0.9
 POLLS_ABOVE: Final = 3
 LEAST_QUEUE: Final = 1 << 20
-# More than a poll of 118,800 sockets.
-LARGEST_QUEUE: Final = 64 << 20
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _CGROUPS: Final = Path("/sys/fs/cgroup")
@@ -117,7 +115,6 @@ class Memory:
         self._above = self._above + 1 if self._used() > self.limit else 0
 
     def queue_bytes(self, wanted: int, sinks: int) -> int:
-        """What one of `sinks` queues may hold; `wanted` bytes where that is not what nobody named."""
-        if wanted != DEFAULT_BYTES:
-            return max(LEAST_QUEUE, min(wanted, self.limit // 2))
-        return max(LEAST_QUEUE, min(self.limit // 4 // max(sinks, 1), LARGEST_QUEUE))
+        """What one of `sinks` queues may hold of the `wanted` bytes."""
+        share = self.limit // 4 // max(sinks, 1) if wanted == DEFAULT_BYTES else self.limit // 2
+        return max(LEAST_QUEUE, min(wanted, share))
