@@ -44,6 +44,10 @@ def test_a_reader_that_is_not_there_yet(tmp_path: Path) -> None:
     assert not sink.ready
     sink.accept(cookies(1))
     assert isinstance(sink.error, Unavailable) and "made that socket" in str(sink.error)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
+        left.bind(str(tmp_path / "s"))
+    assert until(lambda: sink.tick() < 1 and "Nobody listens" in str(sink.error))
+    (tmp_path / "s").unlink()
     with StreamListener(str(tmp_path / "s")) as there:
         assert until(lambda: sink.tick() > 1 and sink.ready)
         sink.accept(cookies(2))

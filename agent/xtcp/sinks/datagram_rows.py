@@ -37,7 +37,7 @@ class DatagramRows:
 
     @property
     def error(self) -> XtcpError | None:
-        """The first refusal."""
+        """The last refusal."""
         return self._socket.error
 
     @property

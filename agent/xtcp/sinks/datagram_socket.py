@@ -109,7 +109,7 @@ class DatagramSocket:
 
     def _failed(self, error: OSError) -> None:
         self._suspect = True
-        self.error = self.error or refusal(self._name, error)
+        self.error = refusal(self._name, error)
 
 
 def _same_way(old: socket.socket, new: socket.socket) -> bool:

@@ -48,7 +48,7 @@ class Sink(Protocol):
 
     @property
     def error(self) -> XtcpError | None:
-        """The first thing that went wrong, None so far."""
+        """What went wrong, the first time or, where a far side comes and goes, the last; None so far."""
         ...
 
     @property

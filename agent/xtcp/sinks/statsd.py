@@ -110,7 +110,7 @@ class Statsd:
 
     @property
     def error(self) -> XtcpError | None:
-        """The first refusal."""
+        """The last refusal."""
         return self._sender.error
 
     @property

@@ -157,7 +157,7 @@ class StreamRows:
 
     def _failed(self, error: OSError) -> str:
         self._leave()
-        self.error = self.error or refusal(self._name, error)
+        self.error = refusal(self._name, error)
         self._why = reason(error.errno)
         return self._why
 
