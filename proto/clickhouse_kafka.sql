@@ -202,7 +202,11 @@ SETTINGS kafka_broker_list = 'kafka:9092',
     kafka_format = 'ProtobufList',
     kafka_schema = 'xtcp_flat.proto:Record',
     kafka_handle_error_mode = 'stream',
+    kafka_skip_broken_messages = 0,
     kafka_num_consumers = 1,
+    kafka_thread_per_consumer = 0,
+    kafka_poll_max_batch_size = 16,
+    kafka_max_block_size = 65536,
     kafka_flush_interval_ms = 2000;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS xtcp.sockets_kafka_mv TO xtcp.sockets AS
@@ -262,7 +266,11 @@ SETTINGS kafka_broker_list = 'kafka:9092',
     kafka_format = 'Protobuf',
     kafka_schema = 'xtcp_flat.proto:Envelope',
     kafka_handle_error_mode = 'stream',
+    kafka_skip_broken_messages = 0,
     kafka_num_consumers = 1,
+    kafka_thread_per_consumer = 0,
+    kafka_poll_max_batch_size = 16,
+    kafka_max_block_size = 65536,
     kafka_flush_interval_ms = 2000;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS xtcp.polls_kafka_mv TO xtcp.polls AS

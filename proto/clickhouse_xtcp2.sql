@@ -366,7 +366,11 @@ SETTINGS kafka_broker_list = 'kafka:9092',
     kafka_format = 'ProtobufList',
     kafka_schema = 'xtcp2_flat_v2.proto:XtcpFlatRecord',
     kafka_handle_error_mode = 'stream',
+    kafka_skip_broken_messages = 0,
     kafka_num_consumers = 1,
+    kafka_thread_per_consumer = 0,
+    kafka_poll_max_batch_size = 16,
+    kafka_max_block_size = 65536,
     kafka_flush_interval_ms = 2000;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS xtcp.xtcp_flat_records_kafka_mv TO xtcp.xtcp_flat_records_v2 AS

@@ -23,6 +23,10 @@ from xtcp.schema.columns import COLUMNS
 from xtcp.schema.model import Column
 
 PROTO_FILE: Final = "xtcp_flat.proto"
+# A message may have 900 kB and some thousand rows: few at a time bound the server's memory, and as many rows a block as
+# these have keep the parts of the table few.
+MESSAGES_A_TIME: Final = 16
+ROWS_A_BLOCK: Final = 65_536
 
 _BROKER: Final = re.compile(r"[A-Za-z0-9._-]+:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5}")
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -112,7 +116,11 @@ def engine(topic: Topic, form: str, schema: str, *, group: str = "") -> str:
         f"    kafka_format = {quoted(form)},\n"
         f"    kafka_schema = {quoted(schema)},\n"
         "    kafka_handle_error_mode = 'stream',\n"
+        "    kafka_skip_broken_messages = 0,\n"
         "    kafka_num_consumers = 1,\n"
+        "    kafka_thread_per_consumer = 0,\n"
+        f"    kafka_poll_max_batch_size = {MESSAGES_A_TIME},\n"
+        f"    kafka_max_block_size = {ROWS_A_BLOCK},\n"
         "    kafka_flush_interval_ms = 2000;\n"
     )
 
