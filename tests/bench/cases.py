@@ -38,6 +38,7 @@ CASES: Final = (
     Case("decode", "decode alone, of a dump in memory"),
     Case(REPLAYED, "decode alone, of the pcap's chunks in memory"),
     Case(REPLAY, "replay: pcap to columns"),
+    Case("health", "TCP health of columns in memory, of a host at rest"),
     Case("to-null", "agent's poll, thrown away behind its queue"),
     Case(ENVELOPES, "agent's poll, flat envelopes to a file"),
     Case("to-parquet", "agent's poll to Parquet"),

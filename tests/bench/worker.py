@@ -22,8 +22,11 @@ from pathlib import Path
 from tests.bench import delivery
 from tests.bench.cases import FLOOR, POLL, REPLAY, REPLAYED
 from tests.bench.sample import Sample
+from tests.health.made import trailer
+from xtcp.batch import Batch
 from xtcp.chunk import Chunk
 from xtcp.decode.decoder import Decoder
+from xtcp.health.health import Health
 from xtcp.netlink.numbers import NETLINK_SOCK_DIAG, NLMSG_DONE, NLMSG_ERROR
 from xtcp.netlink.request import Request
 from xtcp.poll.live import LivePoll, Wanted, this_host
@@ -75,6 +78,18 @@ def kept(source: Source) -> list[Chunk]:
     ]
 
 
+def health(batches: Iterable[Batch]) -> Callable[[], int]:
+    """What makes the figures of a poll of these batches again and again; each call is the next poll."""
+    figures = Health({"web": [80, 443]})
+
+    def next_poll() -> int:
+        for batch in batches:
+            figures.observe(batch)
+        return sum(figures.end_poll(trailer()).sockets.values())
+
+    return next_poll
+
+
 def cases(pcap: str, folder: str, home: int, broker: str, stack: ExitStack) -> dict[str, Callable[[], int | None]]:
     """By name what is measured; each returns the rows it gave, None where it cannot know."""
     chunks = kept(LiveDump(ONE_PASS, this_host()))
@@ -87,6 +102,7 @@ def cases(pcap: str, folder: str, home: int, broker: str, stack: ExitStack) -> d
         "decode": partial(decoded, chunks),
         REPLAYED: partial(decoded, kept(open_source(pcap))),
         REPLAY: lambda: decoded(open_source(pcap).chunks()),
+        "health": health([Decoder().decode(chunk) for chunk in chunks]),
         **delivery.cases(Path(folder), broker, home, chunks, stack),
     }
 
