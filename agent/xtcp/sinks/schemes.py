@@ -151,7 +151,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
         "a Kafka topic; librdkafka's own options go to it (linger.ms=50, sasl.username=…)",
         {
             "record": "flat, xtcp, xtcp2-1 or xtcp2-2 (default flat)",
-            "sasl.password.file": "a file whose first line is the password; so for any ….password",
+            "sasl.password.file": "a file whose first line is the password; the same for every other password and secret",
         },
         "xtcp.sinks.kafka_target:prepare",
         far=True,
@@ -159,10 +159,10 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     ),
     "clickhouse": Scheme(
         "clickhouse:http[s]://HOST[:PORT]/DATABASE.TABLE",
-        "a ClickHouse table, whose DDL `xtcp schema clickhouse` prints; each insert once",
+        "a ClickHouse table, whose DDL `xtcp schema clickhouse` prints; its settings go to it (async_insert=1)",
         {
             "user": "who inserts",
-            "password": "better in a file:",
+            "password": "of that user; in a file it stands on no command line",
             "password.file": "a file whose first line is the password",
             "ca.file": "certificates to believe, where not the system's",
             "polls": "a table for the polls' trailers",
