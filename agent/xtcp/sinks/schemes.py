@@ -151,7 +151,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
         "a Kafka topic; librdkafka's own options go to it (linger.ms=50, sasl.username=…)",
         {
             "record": "flat, xtcp, xtcp2-1 or xtcp2-2 (default flat)",
-            "sasl.password.file": "a file whose first line is the password; the same for every other password and secret",
+            "sasl.password.file": "its first line is the password; the same for every other password and secret",
         },
         "xtcp.sinks.kafka_target:prepare",
         far=True,
