@@ -73,19 +73,29 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def test_a_row_is_accepted_when_its_file_is_final(bench: Bench) -> None:
-    """The first poll at once, the others with the poll that ends at the file's age; until then they are in flight."""
+    """With the poll that ends at the file's age; until then it is in flight."""
+    bench.clock.now += 10_000
     bench.poll(0, 1, 2)
     assert (bench.balance.accepted, bench.balance.in_flight) == (2, 0)
     assert bench.cookies() == [1, 2]
-    for number in range(1, 20):
+    for number in range(1, 21):
         bench.poll(number, number + 10)
-    assert bench.balance.in_flight == 19 and bench.cookies() == [1, 2]
-    bench.poll(20, 100)
-    bench.poll(21, 101)
+    assert bench.balance.in_flight == 20 and bench.cookies() == [1, 2]
+    bench.poll(21, 100)
     assert (bench.balance.accepted, bench.balance.in_flight) == (23, 0)
     assert len(bench.cookies()) == 23
     sizes = sum(path.stat().st_size for path in (bench.path / "sockets").rglob("*.zst"))
     assert bench.balance.bytes == sizes
+
+
+def test_files_are_short_at_first(bench: Bench) -> None:
+    """Whoever has just started it need not wait for what there is to read."""
+    ends = []
+    for number in range(100):
+        bench.poll(number, number)
+        if not bench.balance.in_flight:
+            ends.append(number)
+    assert ends[:4] == [0, 2, 6, 14] and len(ends) < 12
 
 
 def test_polls_come_after_their_rows(bench: Bench) -> None:
@@ -156,6 +166,7 @@ def has(path: Path, cookie: int) -> bool:
 
 def test_a_new_hour_ends_the_file_of_the_last(bench: Bench) -> None:
     """Without waiting for its age."""
+    bench.clock.now += 10_000
     bench.poll(0, 0)
     bench.poll(1, 1)
     bench.poll(121, 2)

@@ -142,6 +142,7 @@ class Partitioned:
         self._clock = clock
         self._believed = BelievedClock(wall, clock)
         self._closing = closing
+        self._started = clock()
         self._token = secrets.token_hex(4)
         self._number = 0
         self._open: OrderedDict[Partition, _Part] = OrderedDict()
@@ -271,7 +272,8 @@ class Partitioned:
                 self._give_up(part, error)
 
     def _due(self, part: _Part) -> bool:
-        old = self._clock() - part.opened >= self._limits.age_s
+        now = self._clock()
+        old = now - part.opened >= min(self._limits.age_s, (now - self._started) / 2)
         return old or part.size >= self._limits.size or len(part.trailers) >= MOST_TRAILERS
 
     def _publish(self, part: _Part) -> None:

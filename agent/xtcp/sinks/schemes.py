@@ -129,7 +129,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "lines": Scheme(
         "lines:DIR|s3://BUCKET/PREFIX",
         "JSON lines by host, date and hour, compressed with zstd, for want of Parquet",
-        {**_DATASET, **_S3, "compression-level": "of zstd, or gzip where that is missing (default 3)"},
+        {**_DATASET, **_S3, "compression-level": "of zstd, or gzip where that is missing (default 1)"},
         "xtcp.sinks.dataset:lines",
         far=True,
     ),
