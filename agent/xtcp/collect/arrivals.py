@@ -38,13 +38,14 @@ class Arrivals:
 @dataclass
 class InputCounts:
     """What an input counts itself: messages and bytes taken, messages that came cut or were not to be had, by why;
-    `damage` says what of a file is not whole, once it has been read.
+    `damage` says what of a file is not whole, once it has been read; `joined` is False while nothing can come yet.
     """
 
     messages: int = 0
     bytes: int = 0
     lost: dict[str, int] = field(default_factory=dict)
     damage: str = ""
+    joined: bool = True
 
 
 class Input(Protocol):

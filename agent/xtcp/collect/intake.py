@@ -2,8 +2,8 @@
 
     messages == kept + sum(messages_aside)          rows == delivered + sum(rows_aside)
 
-The rows of a message that is set aside are counted with it, as far as they could be told (those of a duplicate); those
-of one that is damaged are not rows. What the sinks make of the delivered ones is in the ledger.
+A record that is a message by itself is counted in both. The rows of an envelope that comes again are set aside with it;
+those of one that is damaged are not known. What the sinks make of the delivered ones is in the ledger.
 """
 
 from __future__ import annotations

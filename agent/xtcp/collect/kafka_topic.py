@@ -60,7 +60,7 @@ class KafkaTopic:
                 f"{wanted.name}: Kafka needs confluent-kafka.", "It is not installed.", "pip install 'xtcp[kafka]'"
             ) from error
         self.name = wanted.name
-        self.counts = InputCounts()
+        self.counts = InputCounts(joined=False)
         self._target = wanted
         self._exception = KafkaException
         self._trouble = ""
@@ -75,7 +75,7 @@ class KafkaTopic:
         except XtcpError:
             self._consumer.close()
             raise
-        self._consumer.subscribe([wanted.topic], on_revoke=self._revoked)
+        self._consumer.subscribe([wanted.topic], on_assign=self._assigned, on_revoke=self._revoked)
 
     def descriptor(self) -> int | None:
         """None: `take` waits by itself."""
@@ -130,6 +130,10 @@ class KafkaTopic:
 
     def _noticed(self, error: KafkaError) -> None:
         self._trouble = error.str()
+
+    def _assigned(self, _consumer: object, _partitions: list[Any]) -> None:
+        """The group has told this member what is its to read."""
+        self.counts.joined = True
 
     def _revoked(self, _consumer: object, partitions: list[Any]) -> None:
         """Another member of the group has these now: their offsets are no longer ours to commit."""

@@ -71,7 +71,7 @@ class Running:
             left = min(begun + self._limits.seconds - now, heard + self._limits.idle_s - now)
             if left <= 0 or self._collector.intake.messages >= self._limits.messages:
                 break
-            if self._turn(min(left, LOOK_S)):
+            if self._turn(min(left, LOOK_S)) or not all(one.counts.joined for one in self._inputs):
                 heard = self._clock()
             for one in self._checkpoints:
                 one.tick()
