@@ -217,6 +217,8 @@ def test_fault_80_a_restart_has_a_new_id_and_begins_anew(tmp_path: Path) -> None
             assert child.ended() == 0, child.lines
             ids.append(child.named("started")[0]["run_id"])
     assert len(set(ids)) == 2
+    counted = xtcp("query", "--dir", tmp_path, "--format", "csv", "SELECT count(DISTINCT poll_id) AS n FROM polls")
+    assert counted.stdout.split() == [b"n", b"2"], counted.stderr
 
 
 # --- row 76: memory ---

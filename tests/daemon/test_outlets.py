@@ -172,10 +172,23 @@ def test_a_taken_port_that_nobody_asked_for(taken: int, monkeypatch: pytest.Monk
 def test_a_file_of_metrics(tmp_path: Path) -> None:
     """Written after each poll, without any port."""
     path = tmp_path / "xtcp.prom"
-    world = World(max_loops="2", textfile=str(path))
-    world.agent._make_endpoint = lambda now, judge: open_endpoint(now, judge, lambda _error: None)
+    world = World(
+        max_loops="2",
+        textfile=str(path),
+        make_endpoint=lambda now, judge: open_endpoint(now, judge, lambda _error: None),
+    )
     assert world.run() == 0
     assert "xtcp_polls_total 2.0" in path.read_text()
+
+
+def test_a_port_that_cannot_be_had_empties_no_file(taken: int, tmp_path: Path) -> None:
+    """Who asks for a port that is another's loses nothing: no destination was opened."""
+    rows = tmp_path / "rows.json"
+    rows.write_text("of yesterday\n")
+    with Child("--dest", f"file:{rows}", "--listen", f"127.0.0.1:{taken}") as child:
+        assert child.ended() not in {0, 70}
+        assert str(taken) in "\n".join(child.lines)
+    assert rows.read_text() == "of yesterday\n"
 
 
 @pytest.mark.live

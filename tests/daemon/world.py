@@ -12,10 +12,12 @@ from typing import Any
 from tests.fake_kernel import SEQ, Datagram, ScriptedDiag, done, row
 from xtcp.daemon.agent import Agent
 from xtcp.daemon.clocks import NS, Clocks
+from xtcp.daemon.endpoint import Endpoint
 from xtcp.daemon.log import Log
 from xtcp.daemon.memory import Memory
 from xtcp.daemon.notify import Notifier
 from xtcp.daemon.signals import Signals
+from xtcp.metrics.agent_state import Verdict
 from xtcp.settings.effective import Settings, load, reloaded
 from xtcp.sources.live import LiveDump
 
@@ -92,6 +94,7 @@ class World:
         answers: Iterable[Steps | Exception] = (),
         takes: float = 0.1,
         flags: Mapping[str, str] | None = None,
+        make_endpoint: Callable[[Settings, Callable[[], Verdict]], Endpoint | None] = lambda _settings, _judge: None,
         **more: str | list[str],
     ) -> None:
         self.time = Time()
@@ -120,6 +123,7 @@ class World:
             wait=self._wait,
             make_dump=self.kernel.make_dump,
             memory=memory,
+            make_endpoint=make_endpoint,
             host="a host of the tests",
         )
 

@@ -46,9 +46,10 @@ _LASTING: Final = (ExitCode.UNAVAILABLE, ExitCode.PERMISSION, ExitCode.CONFIGURA
 
 
 class Agent:
-    """Runs once, inside `signals.handled()`. `read_again` gives the settings of a reload, and those that wait for a
-    restart; `taken` hears of those that hold from now on. `make_endpoint` opens /metrics. `wait` waits some seconds, or
-    until a signal comes.
+    """Runs once, inside `signals.handled()`. Raises `XtcpError` where something cannot be opened.
+
+    `read_again` gives the settings of a reload, and the names of those that wait for a restart; `taken` hears of those
+    that hold from now on. `make_endpoint` opens /metrics. `wait` waits some seconds, or until a signal comes.
     """
 
     def __init__(
@@ -75,7 +76,6 @@ class Agent:
         self._log = log
         self._notifier = notifier
         self._view = view
-        self._make_endpoint = make_endpoint
         self._clocks = clocks
         self._wait = signals.wait if wait is None else wait
         self._give_way()
@@ -84,7 +84,14 @@ class Agent:
         self.snapshot: HealthSnapshot | None = None
         self._health = Health(settings.port_groups)
         self.schedule = Schedule(settings.frequency, host or host_id(), clocks.monotonic())
-        self.outlets = Outlets(settings.dest, self.memory, settings.frequency)
+        self._disabled = False
+        # Before any destination is opened: a file would be emptied for nothing where the port is another's.
+        self._endpoint = make_endpoint(settings, self.verdict)
+        try:
+            self.outlets = Outlets(settings.dest, self.memory, settings.frequency)
+        except BaseException:
+            self._stop_endpoint()
+            raise
         self.poller = Poller(
             settings,
             self.outlets.fan,
@@ -96,14 +103,11 @@ class Agent:
         )
         self._reporter = Reporter(log, notifier, view, self.outlets)
         self._supervision = Supervision()
-        self._endpoint: Endpoint | None = None
-        self._disabled = False
         self._fatal: XtcpError | None = None
 
     def run(self) -> int:
         """Until the end; the exit code. Raises what ended it, after everything was sent and closed."""
         try:
-            self._endpoint = self._make_endpoint(self.settings, self.verdict)
             self._reporter.started(
                 self.settings,
                 run_id=self.figures.run_id,
@@ -265,9 +269,12 @@ class Agent:
         """Sends what there is, within `PATIENCE_S`, and closes everything."""
         self._reporter.ending()
         self.outlets.close(PATIENCE_S)
+        self._stop_endpoint()
+        self._reporter.ended(self._signals.ended_by, self.figures.polls, fault=self._fatal is not None)
+
+    def _stop_endpoint(self) -> None:
         if self._endpoint is not None:
             self._endpoint.stop()
-        self._reporter.ended(self._signals.ended_by, self.figures.polls, fault=self._fatal is not None)
 
     def _code(self) -> int:
         """The exit code. Raises the error that ended the agent, or that no row may vanish by."""
