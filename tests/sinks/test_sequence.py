@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 from tests.cli.running import ENVIRONMENT, REPLAY, XTCP
@@ -17,7 +19,7 @@ def test_many_hosts_of_one_sender_lose_nothing(tmp_path: Path) -> None:
     capture = sorted((ROOT / "pcaps").rglob("zoo.pcapng"))[0]
     stats = tmp_path / "stats"
     command = [*XTCP, "collect", "--listen", "udp:127.0.0.1:0", "--dest", "null:", "--stats", str(stats)]
-    with subprocess.Popen([*command, "--max-idle", "1s"], env=ENVIRONMENT, stderr=subprocess.PIPE) as collector:
+    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE) as collector:
         assert collector.stderr is not None
         said = os.read(collector.stderr.fileno(), 4096).decode()
         found = re.search(r"udp:127\.0\.0\.1:(\d+)", said)
@@ -25,8 +27,10 @@ def test_many_hosts_of_one_sender_lose_nothing(tmp_path: Path) -> None:
         send = [*REPLAY, "send", str(capture), "--speed", "max", "--hosts", "5", "--rewrite-time", "-q"]
         send += ["--dest", f"udp:127.0.0.1:{found[1]}?record=flat&rate=20000"]
         subprocess.run(send, env=ENVIRONMENT, check=True, timeout=30)
-        collector.wait(20)
+        time.sleep(0.3)
+        collector.send_signal(signal.SIGTERM)
         collector.stderr.read()
+        collector.wait(20)
     written = json.loads(stats.read_text())
     assert written["rows"] == written["delivered"] > 0
     assert (written["streams"]["streams"], written["streams"]["lost"]) == (1, 0)
