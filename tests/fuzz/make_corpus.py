@@ -13,6 +13,7 @@ import argparse
 import json
 import struct
 import sys
+import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -128,9 +129,47 @@ def main() -> None:
         write("capture_file", kind, pack(pcapng))
     for setting in (0x10, 0x21, 0x52, 0x93, 0x35):
         write("compressed", f"{setting:x}", bytes((setting, 200)) + pcap("<", short_little))
+    write_records()
     two = bytes((0x00, 0x01, 0x40, 0x04, 0x05, 0x03, 0x41, 0x45, 0x07, 0x43, 0x30, 0x31, 0x33))
     write("dumps", "two-programs", two)
     write("dumps", "lost-ends", bytes((0x00, 0x02, 0x01, 0x00, 0x02, 0x01, 0x03, 0x80, 0x01, 0x80, 0x01)))
+
+
+def sent(record: str, count: int = 3) -> list[bytes]:
+    """What a sender of this record sends of a few sockets, and the end of its poll."""
+    from tests.collect.sending import messages as datagrams
+    from tests.collect.sending import sockets
+    from tests.sinks.standins import TRAILER
+    from xtcp.records.envelopes import Envelopes
+
+    if record == "xtcp":
+        return datagrams(record, sockets(range(1, count + 1)))
+    stream = Envelopes(record, limit_bytes=400, stream=7)
+    end = stream.end_poll(TRAILER)
+    return datagrams(record, sockets(range(1, count + 1)), stream=stream) + ([end.data] if end else [])
+
+
+def pieces(parts: list[bytes]) -> bytes:
+    """Each behind its length."""
+    return b"".join(struct.pack(">H", len(part)) + part for part in parts)
+
+
+def write_records() -> None:
+    """Records alone, and datagrams of all kinds."""
+    from tests.collect.sending import sockets
+    from xtcp.records.encoder import RecordEncoder
+    from xtcp.records.layouts import LAYOUTS
+
+    for number, record in enumerate(("xtcp2-1", "xtcp2-1", "xtcp2-2", "xtcp", "flat")):
+        encoded = RecordEncoder(LAYOUTS[record]).encode(sockets(range(1, 4)))
+        raw = encoded.data.tobytes()
+        rows = [raw[a:b] for a, b in zip(encoded.starts.tolist(), encoded.ends.tolist(), strict=True)]
+        write("records", record if number else "xtcp2-0", bytes((number, 0)) + pieces(rows))
+    for record in LAYOUTS:
+        write("datagrams", record, b"\x00\x00" + pieces(sent(record)))
+    write("datagrams", "all", b"\x00\x00" + pieces([m for record in LAYOUTS for m in sent(record, 1)] + [b"\x00", b""]))
+    packed = zlib.compressobj(wbits=31)
+    write("datagrams", "gzip", b"\x00\x00" + pieces([packed.compress(sent("flat")[0]) + packed.flush()]))
 
 
 def archive(rows: list[bytes]) -> bytes:

@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tests.equality import assert_all_agree, assert_balanced
-from xtcp.batch import MAX_DESCRIBED, Tally
+from tests.equality import assert_all_agree, assert_balanced, assert_sound
+from xtcp.batch import MAX_DESCRIBED, Batch, Tally
 from xtcp.chunk import SLACK, Chunk, Context
+from xtcp.collect.arrivals import Arrivals
+from xtcp.collect.collector import Collector
+from xtcp.collect.streams import Streams
 from xtcp.decode import messages as finding
 from xtcp.decode.chains import walk_attributes, walk_messages
 from xtcp.decode.decoder import Decoder
@@ -28,7 +32,16 @@ from xtcp.decode.payloads import clean_text, redact
 from xtcp.decode.templates import SMALL_GROUP
 from xtcp.errors import ConfigurationError, DamagedInput
 from xtcp.netlink.byte_order import detect, plausible_messages
+from xtcp.poll.trailer import Trailer
+from xtcp.records.layouts import LAYOUTS
+from xtcp.records.model import Layout, Nested, RecordField
+from xtcp.records.reader_epochs import EPOCHS
+from xtcp.records.reader_plain import read_slots
+from xtcp.records.reader_slots import SLOT_REASONS, Slot, SlotReader
+from xtcp.records.reader_walk import BYTES, VARINT, Varints
+from xtcp.records.reader_walk import walk as walk_records
 from xtcp.schema.model import Order
+from xtcp.sinks.sink import AtOnce
 from xtcp.sources import Source
 from xtcp.sources.dump_file import DumpFile
 
@@ -264,6 +277,118 @@ def layers(data: bytes) -> None:
         conf.debug_dissector = before
 
 
+def records(data: bytes) -> None:
+    """Any bytes as records of a layout: in lockstep, one by one and plainly the same values are found, or the same
+    fault. The first byte: the layout; the second: number of records, less one.
+    """
+    first, pieces = data[:1], _split(data)
+    layout = (*EPOCHS, LAYOUTS["xtcp"], LAYOUTS["flat"])[first[0] % 5 if first else 0]
+    slots, nests = _slots(layout)
+    starts, ends, buffer = _joined(pieces)
+    found = SlotReader(slots, [(".".join(map(str, path)), path) for path in nests]).read(
+        Varints(np.frombuffer(buffer, np.uint8)), starts, ends
+    )
+    wires = {slot.path: {slot.wire} for slot in slots}
+    for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        values, reason = read_slots(buffer, start, end, wires, nests)
+        fault = int(found.fault[number])
+        assert (SLOT_REASONS[fault] if fault >= 0 else None) == reason
+        for slot in slots:
+            assert bool(found.present[slot.name][number]) == ((slot.path, slot.wire) in values)
+            if (slot.path, slot.wire) not in values:
+                continue
+            if slot.wire == BYTES:
+                at, length = (int(part[number]) for part in found.pieces[slot.name])
+                assert buffer[at : at + length] == values[slot.path, slot.wire]
+            else:
+                assert int(found.scalars[slot.name][number]) == values[slot.path, slot.wire]
+    whole = walk_records(Varints(np.frombuffer(buffer, np.uint8)), starts, ends, few=0)
+    alone = walk_records(Varints(np.frombuffer(buffer, np.uint8)), starts, ends, few=len(starts) + 1)
+    for one, other in zip(
+        (*vars(whole.scalars).values(), *vars(whole.faulty).values()),
+        (*vars(alone.scalars).values(), *vars(alone.faulty).values()),
+        strict=True,
+    ):
+        assert sorted(one.tolist()) == sorted(other.tolist())
+
+
+def datagrams(data: bytes) -> None:
+    """Any datagrams are collected or set aside; all are accounted for, and the rows are what a batch promises."""
+    sink = _Rows()
+    collector = Collector(sink, streams=Streams(most=8, per_source=4))
+    pieces = _split(data)
+    for _ in range(2):
+        collector.take(Arrivals.of(pieces, [f"192.0.2.{len(piece) % 3}" for piece in pieces]), most_rows=64)
+    intake = collector.intake
+    assert intake.balanced
+    assert intake.messages == 2 * len(pieces)
+    assert intake.delivered == sink.rows
+    assert len(collector.streams) <= 8
+
+
+class _Rows(AtOnce):
+    """A sink that looks at what comes."""
+
+    error = None
+    gone = False
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def accept(self, batch: Batch) -> None:
+        assert_sound(batch)
+        self.rows += batch.rows
+
+    def end_poll(self, trailer: Trailer) -> None:
+        assert trailer.line()
+
+    def flush(self, timeout_s: float = 0) -> None:
+        pass
+
+    def close(self, timeout_s: float = 0) -> None:
+        pass
+
+
+def _split(data: bytes) -> list[bytes]:
+    """What stands behind the first two bytes, in as many pieces as the second says, each behind its length where that
+    is told by a byte of its own: so the fuzzer moves borders.
+    """
+    second, rest = data[1:SETTINGS].ljust(1, b"\0")[0], data[SETTINGS:]
+    if second & 128:
+        size = -(-len(rest) // (second % 32 + 1)) or 1
+        return [rest[at : at + size] for at in range(0, len(rest), size)] or [b""]
+    pieces, at = [], 0
+    while at + 2 <= len(rest):
+        (length,) = struct.unpack_from(">H", rest, at)
+        pieces.append(rest[at + 2 : at + 2 + length])
+        at += 2 + length
+    return pieces or [b""]
+
+
+def _joined(pieces: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64], bytes]:
+    lengths = np.array([len(piece) for piece in pieces], np.int64)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return ends - lengths, ends, b"".join(pieces)
+
+
+def _slots(layout: Layout) -> tuple[list[Slot], list[tuple[int, ...]]]:
+    slots, nests = [], []
+
+    def inside(fields: tuple[RecordField | Nested, ...], path: tuple[int, ...]) -> None:
+        for field in fields:
+            here = (*path, field.number)
+            if isinstance(field, Nested):
+                nests.append(here)
+                inside(field.message.fields, here)
+            else:
+                slots.append(
+                    Slot(".".join(map(str, here)), here, BYTES if field.type in ("string", "bytes") else VARINT)
+                )
+
+    inside(layout.record.fields, ())
+    return slots, nests
+
+
 def _decode_all(source: Source) -> Counter[int | None]:
     """Rows by dump."""
     one = Decoder()
@@ -286,7 +411,8 @@ def _file_of(data: bytes) -> Iterator[str]:
 
 
 TARGETS: Final[dict[str, Target]] = {
-    target.__name__: target for target in (chains, messages, decoder, payloads, byte_order, dump_file)
+    target.__name__: target
+    for target in (chains, messages, decoder, payloads, byte_order, dump_file, records, datagrams)
 }
 # Those that need more than NumPy.
 REPLAY: Final[dict[str, Target]] = {t.__name__: t for t in (capture_file, compressed, dumps, layers)}
