@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -205,7 +207,7 @@ def test_metrics_of_a_running_agent(tmp_path: Path) -> None:
         assert get(url.replace("metrics", "-/ready"))[0] == 200
         assert get(url.replace("metrics", "-/healthy"))[0] == 200
         config.write_text("nonsense")
-        child.signal(__import__("signal").SIGHUP)
+        child.signal(signal.SIGHUP)
         child.wait_for("reload_failed")
         assert "xtcp_config_last_reload_successful 0.0" in get(url)[1]
 
@@ -226,3 +228,20 @@ def test_an_agent_that_is_switched_off_is_not_ready(tmp_path: Path) -> None:
         assert len(child.named("poll")) == polls
         switch.unlink()
         child.wait_for("poll", polls + 1)
+
+
+def test_fault_78_the_end_has_no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll that waits for a slow destination stops waiting when the agent is to end."""
+    world = World(max_loops="1", frequency="1h", dest=["null:?queue=1M"])
+    (queue,) = world.agent.outlets.fan.queues().values()
+    assert queue.patience_s > 60
+    # The queue is full, and its sink works.
+    monkeypatch.setattr(queue, "_takes", lambda _size: False)
+    monkeypatch.setattr("xtcp.sinks.queued.HALT_S", 1e6)
+    timer = threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGTERM))
+    began = time.monotonic()
+    with world.signals.handled():
+        timer.start()
+        world.run()
+    timer.join()
+    assert time.monotonic() - began < 5

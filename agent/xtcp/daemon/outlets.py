@@ -59,6 +59,11 @@ class Outlets:
         for queue in queues:
             queue.patience_s = PATIENCE_SHARE * interval_s / len(queues)
 
+    def hurry(self) -> None:
+        """No poll waits for a destination any more; a signal handler may call it."""
+        for queue in self.fan.queues().values():
+            queue.hurry()
+
     def exchange(self, destinations: Sequence[Destination]) -> None:
         """Opens and closes what is different. Raises `XtcpError` where one cannot be opened; the others go on."""
         wanted = {destination.name: destination for destination in destinations}

@@ -14,7 +14,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
@@ -25,9 +25,10 @@ _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """What came so far; use it inside `handled`."""
+    """What came so far; use it inside `handled`. `when_ending` is called by the handler of the first that ends it."""
 
     def __init__(self) -> None:
+        self.when_ending: Callable[[], None] = lambda: None
         self.ended_by: int | None = None
         self._hangups = 0
         self._terminal = _controlling_terminal()
@@ -93,10 +94,12 @@ class Signals:
             # What could not be sent is lost; whoever sends a second one wants just that.
             os._exit(ExitCode.INTERRUPTED if number == signal.SIGINT else 128 + number)
         self.ended_by = number
+        self.when_ending()
 
     def _hung_up(self, number: int, _frame: FrameType | None) -> None:
         if self._terminal is not None and not _alive(self._terminal):
             self.ended_by = self.ended_by or number
+            self.when_ending()
         else:
             self._hangups += 1
 

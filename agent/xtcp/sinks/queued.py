@@ -168,6 +168,10 @@ class Queued:
             self._append(trailer)
             self._trailers += 1
 
+    def hurry(self) -> None:
+        """No patience from here on: the poll is broken off. Takes no lock, so a signal handler may call it."""
+        self.patience_s = self._patience_left = 0.0
+
     def begin_flush(self, timeout_s: float = PATIENCE_S) -> None:
         """Has the sink flush when the queue is empty, without waiting for it; `flush` does that."""
         with self._changed:
