@@ -35,8 +35,9 @@ def test_links_lead_somewhere(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(TEXTS))
 def test_commands_are_accepted(name: str) -> None:
     """Lines of shell blocks that call xtcp parse, and the destinations in them too."""
-    for block in re.findall(r"```(?:sh|console)\n(.*?)```", TEXTS[name], re.DOTALL):
-        for line in re.findall(r"^(?:\$ )?(?:sudo )?(xtcp [^#|>\\\n]+)$", block, re.MULTILINE):
+    for kind, block in re.findall(r"```(sh|console)\n(.*?)```", TEXTS[name], re.DOTALL):
+        prompt = r"\$ " if kind == "console" else ""
+        for line in re.findall(rf"^{prompt}(?:sudo )?(xtcp [^#|>\\\n]+)$", block, re.MULTILINE):
             words = shlex.split(line, comments=True)
             if "--help" in words or "…" in line:
                 continue
