@@ -27,10 +27,14 @@ _TLS: Final = (
     *("min_version", "max_version", "cipher_suites", "prefer_server_cipher_suites", "curve_preferences"),
 )
 _HTTP: Final = ("http2", "headers")
-_HEADERS: Final = (
-    *("Content-Security-Policy", "X-Content-Type-Options", "X-Frame-Options"),
-    *("X-XSS-Protection", "Strict-Transport-Security"),
-)
+# Headers with the values that they may have; none: any.
+_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Content-Security-Policy": (),
+    "Strict-Transport-Security": (),
+    "X-Content-Type-Options": ("nosniff",),
+    "X-Frame-Options": ("deny", "sameorigin"),
+    "X-XSS-Protection": (),
+}
 _CLIENT_AUTH: Final = {
     "": ssl.CERT_NONE,
     "NoClientCert": ssl.CERT_NONE,
@@ -199,8 +203,10 @@ def _openssl_name(name: str) -> str:
 
 
 def _headers(path: Path, found: Any) -> dict[str, str]:
-    headers = _mapping(path, "headers", found, _HEADERS)
+    headers = _mapping(path, "headers", found, tuple(_HEADERS))
     for name, value in headers.items():
+        if _HEADERS[name] and value not in _HEADERS[name]:
+            raise _bad(path, f"the header {name} can only be {' or '.join(_HEADERS[name])}")
         if not isinstance(value, str) or not value.isprintable() or not value.isascii():
             raise _bad(path, f"the header {name} has no value that can be sent")
     return headers
