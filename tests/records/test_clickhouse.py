@@ -6,15 +6,19 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.batches import Row, batch_of
 from tests.clickhouse.server import Server
 from tests.conftest import ROOT
 from tests.rows import decoded, rows_of
 from xtcp.batch import Batch
+from xtcp.chunk import Context
+from xtcp.encode.cells import AF_INET, AF_INET6
 from xtcp.errors import UsageError
 from xtcp.poll.trailer import Trailer
 from xtcp.records.clickhouse import ddl
@@ -178,6 +182,26 @@ def test_header_and_trailer_beside_rows(tables: Server, protos: Path) -> None:
     assert int(tables.query(f"{count} {settings}")) == packet.rows + 1
     insert(tables, packet.data, protos)
     assert tables.rows("SELECT count() AS n FROM xtcp.sockets") == [{"n": packet.rows}]
+    assert tables.rows("SELECT count() AS n FROM xtcp.polls") == [{"n": 0}]
+
+
+def test_addresses_as_ipv6(tables: Server, protos: Path) -> None:
+    """What is computed: both families as IPv6, IPv4 mapped into it, so that one condition finds a host in both."""
+    ends = {AF_INET: bytes([192, 0, 2, 1]) + bytes(12), AF_INET6: ip_address("2001:db8::1").packed}
+    mapped = ip_address("::ffff:192.0.2.1").packed
+    rows: list[Row] = [
+        {"idiag_family": AF_INET, "idiag_src": ends[AF_INET], "idiag_dst": ends[AF_INET]},
+        {"idiag_family": AF_INET6, "idiag_src": ends[AF_INET6], "idiag_dst": mapped},
+    ]
+    (packet,) = Envelopes("flat", limit_bytes=1432).cut(batch_of(rows, Context(timestamp_ns=TRAILER.wall_start_ns)))
+    insert(tables, packet.data, protos)
+    asked = "SELECT toString(src) AS src, toString(dst) AS dst, state FROM xtcp.sockets ORDER BY idiag_family"
+    assert tables.rows(asked) == [
+        {"src": "::ffff:192.0.2.1", "dst": "::ffff:192.0.2.1", "state": "UNKNOWN(0)"},
+        {"src": "2001:db8::1", "dst": "::ffff:192.0.2.1", "state": "UNKNOWN(0)"},
+    ]
+    found = "SELECT count() AS n FROM xtcp.sockets WHERE dst = toIPv6('192.0.2.1')"
+    assert tables.rows(found) == [{"n": 2}]
 
 
 def test_kafka_statements_parse(engine: Server) -> None:
