@@ -57,6 +57,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("engine") / "data") as server:
         for statement in statements(ddl(NAMES)):
             server.query(statement)
+        for name in ("sockets", "polls"):
+            server.query(f"ALTER TABLE xtcp.{name} REMOVE TTL")
         yield server
 
 
