@@ -78,12 +78,11 @@ class Connections:
             if values is None:
                 grown.append(None)
                 continue
-            before, now = counter[row], values.astype(counter.dtype)
+            before, now = counter[row], values.astype(counter.dtype, copy=False)
             counter[row] = now
             if wide:
                 back |= now < before
-            now -= before
-            grown.append(now)
+            grown.append(np.subtract(now, before, out=before))
         again = np.flatnonzero(back)
         for growth, values in zip(grown, counters, strict=True):
             if growth is not None and values is not None:

@@ -29,7 +29,7 @@ class Distribution:
         self._sums = np.zeros(classes)
         self._bounds = np.array((*what.bounds, np.inf))
         edges = (np.arange(_CELLS, dtype=np.uint32) << 16).view(np.float32).astype(np.float64)
-        self._below = np.searchsorted(self._bounds[:-1], edges).astype(np.uint8)
+        self._below = np.searchsorted(self._bounds[:-1], edges)
 
     def observe(self, values: NDArray[np.generic], number: NDArray[np.intp], weight: int) -> None:
         """Adds `values` (n,), none negative, of the classes `number` (n,); each stands for `weight` sockets."""
@@ -38,10 +38,9 @@ class Distribution:
             if not there.all():
                 values, number = values[there], number[there]
         exact = values.astype(np.float64)
-        bucket = np.take(self._below, exact.astype(np.float32).view(np.uint32) >> 16)
-        bucket += (exact > np.take(self._bounds, bucket)).view(np.uint8)
-        place = number * self._buckets
-        place += bucket
+        place = self._below.take(exact.astype(np.float32).view(np.uint32) >> 16)
+        place += exact > self._bounds.take(place)
+        place += number * self._buckets
         self._counts += weight * np.bincount(place, minlength=len(self._counts))
         self._sums += weight * np.bincount(number, exact, self._classes)
 
