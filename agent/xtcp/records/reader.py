@@ -163,13 +163,9 @@ class RecordReader:
         """Presence of every column that any row has; fills in columns of zeros, and what the layout does not carry."""
         rows = len(kept)
         if self._layout.syntax == "proto2":
-            masks = {}
-            for name in self._names:
-                came = [block.came(slot)[kept] for slot, _ in self._fields[name] if block.has(slot)]
-                if came:
-                    masks[name] = np.logical_or.reduce(came)
+            masks = self._came(block, kept)
             if "cong" in masks:
-                masks["cong"] &= columns["cong"] != b""  # an enum that says UNKNOWN
+                masks["cong"] = masks["cong"] & (columns["cong"] != b"")  # an enum that says UNKNOWN
         elif "attributes" in self._fields:
             masks = by_attributes(columns, self._names, rows)
         else:
@@ -184,6 +180,19 @@ class RecordReader:
                 columns.pop(name, None)
             elif name not in columns:
                 columns[name] = np.zeros(rows, column_dtype(name))
+        return masks
+
+    def _came(self, block: _Block, kept: Ints) -> dict[str, NDArray[np.bool_]]:
+        """Presence by field; columns that come together, as members of a struct do, share an array."""
+        masks: dict[str, NDArray[np.bool_]] = {}
+        last = np.zeros(0, np.bool_)
+        for name in self._names:
+            came = [block.came(slot) for slot, _ in self._fields[name] if block.has(slot)]
+            if not came:
+                continue
+            mask = came[0] if len(came) == 1 else np.logical_or.reduce(came)
+            mask = mask if len(kept) == len(mask) else mask[kept]
+            last = masks[name] = last if np.array_equal(mask, last) else mask
         return masks
 
 

@@ -186,7 +186,6 @@ def _told_length(masks: Mapping[str, Mask], came: Mask) -> NDArray[np.int64]:
         if kind == "tcp":
             ends[end] = ends[end] | mask if end in ends else mask
     length = np.where(came, INFO_LENGTHS[0], 0)
-    for end, mask in ends.items():
-        reached = next(one for one in INFO_LENGTHS if one >= end)
-        np.maximum(length, np.where(mask & came, reached, 0), out=length)
+    for end in sorted(ends):
+        length[ends[end] & came] = next(one for one in INFO_LENGTHS if one >= end)
     return length

@@ -222,6 +222,13 @@ def _step(
     tag = varints.value[stop]
     wire = (tag & np.uint64(7)).astype(np.int64)
     number = (tag >> np.uint64(3)).astype(np.int64)
+    if _all_whole(varints, tag, wire, stop, last, end):
+        body = varints.end[stop + 1] + 1
+        size = varints.value[stop + 1].astype(np.int64)
+        found.pieces.append((chain, number, body, size))
+        at = body + size
+        more = at < end
+        return (chain, at, end) if more.all() else (chain[more], at[more], end[more])
     body = varints.end[stop] + 1
     longer = varints.end[stop] - varints.start[stop]
     size = np.zeros(len(stop), np.int64)
@@ -261,6 +268,19 @@ def _step(
     at = body + size
     more = at < end
     return chain[more], at[more], end[more]
+
+
+def _all_whole(varints: Varints, tag: NDArray[np.uint64], wire: Ints, stop: Ints, last: Ints, end: Ints) -> bool:
+    """Whether every chain has a good field of wire type 2 next, as nearly always."""
+    if not (wire == BYTES).all():
+        return False
+    told = stop + 1
+    room = end - varints.end[told] - 1
+    good = (told < last) & (room >= 0) & (varints.value[told] <= room.astype(np.uint64))
+    good &= (tag >= 8) & (tag <= LARGEST_TAG)
+    good &= varints.end[stop] - varints.start[stop] < LONGEST_TAG
+    good &= varints.end[told] - varints.start[told] < LONGEST_TAG
+    return bool(good.all())
 
 
 def _plainly(varints: Varints, chain: int, at: int, end: int, found: _Found) -> None:
