@@ -221,6 +221,24 @@ def test_fault_80_a_restart_has_a_new_id_and_begins_anew(tmp_path: Path) -> None
     assert counted.stdout.split() == [b"n", b"2"], counted.stderr
 
 
+# --- row 74: a poll that is longer than the interval ---
+
+
+def test_fault_74_a_host_with_more_sockets_than_the_interval_has_time_for() -> None:
+    """20,000 sockets every 10 ms: polls follow each other and never overlap, every tick left out is counted."""
+    with Child("--frequency", "10ms", "--dest", "null:", "--max-loops", "6", scripted="20000") as child:
+        assert child.ended() == 0
+        polls = child.named("poll")
+        skipped = sum(line["count"] for line in child.named("ticks_skipped"))
+    assert [line["sockets"] for line in polls] == [20_000] * 6
+    begun = [line["poll_id"] / 1e9 for line in polls]
+    assert all(began + poll["seconds"] <= after for began, poll, after in zip(begun, polls, begun[1:], strict=False))
+    # Of one event six lines a minute are written, so none of these was left out. What a poll's figures and lines
+    # take is not in its seconds.
+    ticks = (begun[-1] + polls[-1]["seconds"] - begun[0]) / 0.01
+    assert 0.7 * ticks - 6 <= skipped <= 1.5 * ticks
+
+
 # --- row 76: memory ---
 
 
