@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 MANY: Final = 20_000
+TOPIC: Final = "farm"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from tests.bench.cases import TOPIC
 from tests.sockets.netns import enter
 from xtcp.batch import Batch
 from xtcp.chunk import Chunk
@@ -26,7 +27,6 @@ from xtcp.records.layouts import LAYOUTS
 from xtcp.sinks.destination import parse
 from xtcp.sinks.fan_out import FanOut
 
-TOPIC: Final = "farm"
 FLUSH_S: Final = 60.0
 
 

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests.bench import programs
-from tests.bench.cases import BY_NAME, MANY, Case
-from tests.bench.delivery import TOPIC
+from tests.bench.cases import BY_NAME, MANY, TOPIC, Case
 from tests.bench.programs import Failed, TooSlow
 from tests.bench.sample import Measured, Sample
 from tests.sockets.farm import Farm
@@ -83,15 +82,22 @@ def _broker(names: Iterable[str]) -> Iterator[str]:
     if "to-kafka" not in names:
         yield ""
         return
-    from tests.kafka.broker import Broker
-
-    with tempfile.TemporaryDirectory(prefix="xtcp-bench-kafka-") as folder:
-        broker = Broker(Path(folder))
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.kafka_broker", TOPIC],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=programs.environment(),
+        cwd=programs.ROOT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        if not address:
+            raise Failed("no Kafka broker could be started; its traceback is on standard error")
         try:
-            broker.create(TOPIC, retention_bytes="500000000")
-            yield broker.address
+            yield address
         finally:
-            broker.kill()
+            process.communicate()
 
 
 def _times(case: Case, rounds: int, sockets: int) -> int:

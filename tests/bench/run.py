@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if __package__ in (None, ""):  # run as a script
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import endurance, goals, large, report
+from tests.bench import goals, large, report
 from tests.bench.cases import BY_NAME, FLOOR
 from tests.bench.programs import ROOT, Failed
 from tests.bench.rounds import on_farm
@@ -78,6 +78,8 @@ def _large(gigabytes: float) -> int:
 
 def _stalled(minutes: float) -> int:
     """Every far side stalled; 1 where something does not hold."""
+    from tests.bench import endurance
+
     print(report.facts_line(report.machine()) + "\n")
     endured = endurance.endure(endurance.Plan(minutes, stalled=True))
     print("\n".join(endured.lines()))
