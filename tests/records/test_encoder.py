@@ -22,8 +22,10 @@ from xtcp.batch import Batch
 from xtcp.chunk import Context
 from xtcp.decode.decoder import Decoder
 from xtcp.records import varints
+from xtcp.records.descriptor import message_classes
 from xtcp.records.encoder import BLOCK_ROWS, RecordEncoder
 from xtcp.records.layouts import LAYOUTS
+from xtcp.records.model import LONGEST_TEXT
 from xtcp.schema.columns import COLUMNS
 from xtcp.schema.layout import column_dtype
 from xtcp.schema.model import ADDRESS, BLOB, STRING, TEXT, Order
@@ -169,3 +171,31 @@ def test_words_do_not_depend_on_the_hosts_order() -> None:
     (first, second) = messages_of(batch, LAYOUTS["flat"])
     encoded = RecordEncoder(LAYOUTS["flat"]).encode(batch)
     assert encoded.data.tobytes() == first.SerializeToString() + second.SerializeToString()
+
+
+@pytest.mark.parametrize("masks", [8, 9, 16, 40, 64, 65])
+def test_patterns_of_many_masks(masks: int) -> None:
+    """Rows that differ in one column alone are never taken for one pattern, however many come and go."""
+    names = [column.name for column in SPARSE if column_dtype(column.name).kind == "u" and column.kind is not ADDRESS]
+    names = names[:masks]
+    rows: list[Row] = [{name: 44 for name in names if name != left_out} for left_out in (*names, "")]
+    rows += [{name: 7} for name in names]
+    assert_same(batch_of(rows * 2, HOST), "flat")
+
+
+def test_many_texts() -> None:
+    """More than are looked for one by one, some of them parts of others."""
+    texts = [b"cc%d" % (number % 40) + b"x" * (number % 9) for number in range(400)]
+    for name in ("flat", "xtcp"):
+        assert_same(batch_of([{"cong": text} for text in texts], HOST), name)
+
+
+@pytest.mark.parametrize("text", ["é" * 200, "x" + "é" * 200, "\U0001f600" * 99, "\udcff" * 99, "a\0b"])
+def test_long_texts_are_cut_between_characters(text: str) -> None:
+    """At most 255 bytes, and what is left is UTF-8, or google.protobuf would not read it."""
+    encoded = RecordEncoder(LAYOUTS["xtcp2-2"], {"label": text}).encode(batch_of([{"idiag_sport": 1}]))
+    label = message_classes(LAYOUTS["xtcp2-2"])["XtcpFlatRecord"].FromString(encoded.data.tobytes()).label
+    assert 0 < len(label.encode()) <= LONGEST_TEXT
+    clean = text.replace("\udcff", "\N{REPLACEMENT CHARACTER}")
+    assert clean.startswith(label)
+    assert label == clean or len((label + clean[len(label)]).encode()) > LONGEST_TEXT
