@@ -110,7 +110,7 @@ def test_states_are_those_of_the_sinks(tmp_path: Path) -> None:
 
 def test_reloads_of_settings_change_what_they_are_for() -> None:
     """The interval, the memory limit and the deadline from the next poll on; a bad reload is a metric."""
-    world = World(max_loops="6")
+    world = World(max_loops="6", memory=Memory(1 << 30, used=lambda: 0))
     turns = 0
 
     def turn() -> None:
