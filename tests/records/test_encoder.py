@@ -183,9 +183,10 @@ def test_patterns_of_many_masks(masks: int) -> None:
     assert_same(batch_of(rows * 2, HOST), "flat")
 
 
-def test_many_texts() -> None:
-    """More than are looked for one by one, some of them parts of others."""
-    texts = [b"cc%d" % (number % 40) + b"x" * (number % 9) for number in range(400)]
+@pytest.mark.parametrize("distinct", [1, 2, 15, 16, 17, 40])
+def test_many_texts(distinct: int) -> None:
+    """As many as are looked for one by one, and more, some of them parts of others."""
+    texts = [b"c" * (number % distinct % 12) + b"x%d" % (number % distinct) for number in range(100)]
     for name in ("flat", "xtcp"):
         assert_same(batch_of([{"cong": text} for text in texts], HOST), name)
 
