@@ -5,6 +5,9 @@ Every column is there under its own name, none of them nullable: what is absent 
 16 bytes that the kernel sends, an IPv4 one in the first four; `src` and `dst` show both families as IPv6, IPv4 mapped
 into it. `state` is ss's word. These three are computed when they are asked for and cannot be inserted.
 
+Rows go by their own time: of a host whose clock is years behind, or of an old capture, they go at the next merge. For
+these: `ALTER TABLE … REMOVE TTL`.
+
 Text only; nothing here talks to a server. Source: https://clickhouse.com/docs/sql-reference/statements/create/table
 """
 
