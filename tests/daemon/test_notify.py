@@ -159,6 +159,18 @@ def test_the_unit_is_one(tmp_path: Path) -> None:
     assert judged.returncode == 0, judged.stdout[-400:]
 
 
+def test_the_drop_in_for_marks_is_one(tmp_path: Path) -> None:
+    """What the unit's head says about CAP_NET_ADMIN is a drop-in that systemd takes, with little more exposure."""
+    program = require_program("systemd-analyze", "systemd")
+    path = verified(tmp_path)
+    lines = [line.removeprefix("#   ") for line in UNIT.read_text().splitlines() if line.startswith("#   ")]
+    added = lines[lines.index("[Service]") + 1 :]
+    path.write_text(path.read_text().replace("[Install]", "[Service]\n" + "\n".join(added) + "\n[Install]"))
+    for command in (["verify", "--man=no"], ["security", "--offline=true", "--threshold=20"]):
+        finished = subprocess.run([program, *command, path], capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stdout[-300:] + finished.stderr
+
+
 def test_the_unit_has_xtcps_limits() -> None:
     """CPUWeight, IOWeight and Nice are those of xTCP; memory is less, and the agent sheds before it."""
     settings = dict(line.split("=", 1) for line in UNIT.read_text().splitlines() if "=" in line and line[0] != "#")
