@@ -96,7 +96,7 @@ def test_rows_are_printed_as_they_come() -> None:
     assert "stdout: 4 offered = 4 accepted + 0 dropped + 0 in flight" in text
 
 
-def test_ctrl_c_ends_with_130_and_a_second_signal_at_once(tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
     """The rows that came are in the file, the counts too."""
     stats = tmp_path / "stats.json"
     with listening("--dest", f"file:{tmp_path}/rows.csv", "--stats", str(stats)) as (process, port, _):
@@ -111,6 +111,27 @@ def test_ctrl_c_ends_with_130_and_a_second_signal_at_once(tmp_path: Path) -> Non
     told = json.loads(stats.read_text())
     assert told["balanced"] and told["ledger"]["balanced"]
     assert (told["rows"], told["streams"]["lost"], told["sources"]["127.0.0.1"]["hosts"]) == (50, 0, ["web1"])
+
+
+def test_a_reader_that_stands_still_does_not_hold_up_the_end() -> None:
+    """SIGTERM ends it in the time that a container has; what was not written is counted. A second signal: at once."""
+    sent = messages("flat", sockets(range(3000)))
+    with listening() as (process, port, said):
+        send(port, sent)
+        assert lines(process, 1)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == ExitCode.TEMPORARY
+        assert time.monotonic() - begin < 12
+    assert re.search(r"stdout: 3,000 offered = .* dropped \(closed [\d,]+\) \+ 0 in flight", "\n".join(said))
+    with listening() as (process, port, _):
+        send(port, sent)
+        assert lines(process, 1)
+        begin = time.monotonic()
+        while process.poll() is None and time.monotonic() - begin < 5:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        assert process.wait(5) == ExitCode.INTERRUPTED
 
 
 def test_it_ends_by_itself(tmp_path: Path) -> None:

@@ -123,9 +123,10 @@ def handle(args: argparse.Namespace) -> int:
         stack.enter_context(signals.handled())
         stats = None if args.stats is None else stack.enter_context(closing(TextFile(args.stats, "--stats")))
         inputs = [stack.enter_context(closing(opener())) for opener in openers]
-        # Only what can be asked again may wait for a slow sink; the network would lose more, and not say what.
+        # Only what can be asked again may wait for a slow sink; the network would lose more, and not say what. A thread
+        # for each, so that none that stands still holds up the others, or the end.
         patient = not args.listen and bool(args.sources)
-        fan = stack.enter_context(FanOut.of(destinations, wait=patient))
+        fan = stack.enter_context(FanOut.of(destinations, own_threads=True, wait=patient))
         collector = Collector(fan, keys=keys)
         report = _Report(args, collector, inputs, fan)
         running = Running(

@@ -2,7 +2,8 @@
 
 It ends when every input has ended, after a time, after so many messages, after nothing came for a while, when no sink
 takes rows any more, or when a signal asks for it; what was taken until then goes to the sinks. One thread does it all,
-and takes what is there by the hundred: while it is at work the next datagrams wait in the kernel.
+and takes what is there by the hundred: while it is at work the next datagrams wait in the kernel. Where few come it
+lets some gather first, because one costs nearly as much as fifty.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 # How long a signal may wait to be noticed.
 LOOK_S: Final = 0.2
+# How long datagrams gather in the kernel, where the last time were fewer than this (measured: 2 ms for one, 6 for 64).
+GATHER_S: Final = 0.02
+FEW: Final = 64
+DRAIN_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Running:
         self._tick = tick
         self._clock = clock
         self._checkpoints = [Checkpoints(one, fan.ledger) for one in inputs if one.descriptor() is None]
+        self._last = 0
         self._poll = select.poll()
         for one in self._inputs:
             descriptor = one.descriptor()
@@ -76,21 +82,34 @@ class Running:
             for one in self._checkpoints:
                 one.tick()
             self._tick()
+        self._drain()
 
     def settle(self) -> bool:
         """Once the sinks are closed: tells the inputs what has arrived; whether all of it has."""
         ends = [one.end() for one in self._checkpoints]
         return all(ends)
 
+    def _drain(self) -> None:
+        """Takes the datagrams that have come already; for no longer than `DRAIN_S`, for more may come all the time."""
+        until = self._clock() + DRAIN_S
+        for one in self._inputs:
+            while one.descriptor() is not None and self._clock() < until and not self._fan.gone:
+                arrivals = one.take(0)
+                if arrivals is None or not (len(arrivals.starts) or arrivals.cut):
+                    break
+                self._collector.take(arrivals, self._limits.rows_per_datagram)
+
     def _turn(self, wait_s: float) -> bool:
         """Takes from each input once; whether anything came."""
-        came = False
+        came = 0
         listening = [one for one in self._inputs if one.descriptor() is not None]
         ready: set[int] = set()
         if listening:
             # Where others wait by themselves, there is no waiting here.
             alone = len(listening) == len(self._inputs)
             ready = {descriptor for descriptor, _ in self._poll.poll(wait_s * 1000 if alone else 0)}
+            if ready and self._last < FEW:
+                time.sleep(GATHER_S)
         for one in list(self._inputs):
             descriptor = one.descriptor()
             if descriptor is not None and descriptor not in ready:
@@ -99,7 +118,8 @@ class Running:
             if arrivals is None:
                 self._inputs.remove(one)
                 continue
-            came |= len(arrivals.starts) > 0
+            came += len(arrivals.starts)
             most = self._limits.rows_per_datagram if descriptor is not None else ROWS_PER_MESSAGE
             self._collector.take(arrivals, most)
-        return came
+        self._last = came
+        return came > 0
