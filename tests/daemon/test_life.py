@@ -100,25 +100,30 @@ def test_fault_78_a_poll_under_way_is_broken_off() -> None:
 
 
 def test_fault_78_the_end_takes_no_longer_than_a_container_has(tmp_path: Path) -> None:
-    """A far side that takes nothing costs 8 s at most: Docker kills after 10. What it held is dropped, and counted."""
-    full = tmp_path / "pipe"
-    os.mkfifo(full)
+    """Far sides that take nothing cost 8 s all together: Docker kills after 10. What they held is dropped, and
+    counted.
+    """
+    pipes = [tmp_path / f"pipe{number}" for number in range(4)]
+    for path in pipes:
+        os.mkfifo(path)
     # Open at the other end, and never read: writing stalls when the pipe is full.
-    reader = os.open(full, os.O_RDONLY | os.O_NONBLOCK)
+    readers = [os.open(path, os.O_RDONLY | os.O_NONBLOCK) for path in pipes]
     try:
-        dests = ("--dest", f"file:{full}", "--dest", "null:")
-        with Child("--frequency", "100ms", *dests, scripted="3000") as child:
+        dests = [part for path in pipes for part in ("--dest", f"file:{path}")]
+        with Child("--frequency", "100ms", *dests, "--dest", "null:", scripted="3000") as child:
             child.wait_for("poll", 3)
             began = time.monotonic()
             child.signal(signal.SIGTERM)
             code = child.ended(12)
             assert time.monotonic() - began < 10
-            accounts = child.named("ledger")
+            *accounts, null = child.named("ledger")
             assert code == 0, child.lines[-5:]
         assert all(account["balanced"] and not account["in_flight"] for account in accounts), accounts
-        assert accounts[0]["dropped"]["closed"] > 0
+        assert all(account["dropped"]["closed"] > 0 for account in accounts)
+        assert not null["dropped"]
     finally:
-        os.close(reader)
+        for reader in readers:
+            os.close(reader)
 
 
 def test_fault_78_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
@@ -133,8 +138,8 @@ def test_fault_78_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             time.sleep(0.3)
             began = time.monotonic()
             child.signal(signal.SIGTERM)
-            assert child.ended(3) == 128 + signal.SIGTERM
-            assert time.monotonic() - began < 1
+            assert child.ended(5) == 128 + signal.SIGTERM
+            assert time.monotonic() - began < 3
     finally:
         os.close(reader)
 

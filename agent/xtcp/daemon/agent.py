@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from xtcp.settings.effective import Settings
 
 _LONGEST_WAIT_S: Final = 3600.0
+_LEAST_PATIENCE_S: Final = 1.0
 
 # Refusals that no later poll can be spared: of the kernel's modules, of permissions, of this machine.
 _LASTING: Final = (ExitCode.UNAVAILABLE, ExitCode.PERMISSION, ExitCode.CONFIGURATION)
@@ -267,9 +268,9 @@ class Agent:
     # --- the end ---
 
     def _end(self) -> None:
-        """Sends what there is, within `PATIENCE_S`, and closes everything."""
+        """Sends what there is, within `PATIENCE_S` of the signal, and closes everything."""
         self._reporter.ending()
-        self.outlets.close(PATIENCE_S)
+        self.outlets.close(max(_LEAST_PATIENCE_S, PATIENCE_S - self._signals.seconds_since))
         self._stop_endpoint()
         self._reporter.ended(self._signals.ended_by, self.figures.polls, fault=self._fatal is not None)
 

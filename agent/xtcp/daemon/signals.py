@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -30,6 +31,7 @@ class Signals:
     def __init__(self) -> None:
         self.when_ending: Callable[[], None] = lambda: None
         self.ended_by: int | None = None
+        self._ended_at = 0.0
         self._hangups = 0
         self._terminal = _controlling_terminal()
         self._reader: socket.socket | None = None
@@ -49,10 +51,10 @@ class Signals:
         wanted, self._hangups = self._hangups > 0, 0
         return wanted
 
-    def end(self, number: int = signal.SIGTERM) -> None:
-        """As if the signal had come."""
-        if self.ended_by is None:
-            self.ended_by = number
+    @property
+    def seconds_since(self) -> float:
+        """How long ago the agent was asked to end; 0 if nobody has."""
+        return time.monotonic() - self._ended_at if self.ending else 0.0
 
     def wait(self, seconds: float) -> None:
         """Returns after `seconds`, or sooner when a signal comes."""
@@ -93,13 +95,16 @@ class Signals:
         if self.ended_by is not None:
             # What could not be sent is lost; whoever sends a second one wants just that.
             os._exit(ExitCode.INTERRUPTED if number == signal.SIGINT else 128 + number)
-        self.ended_by = number
+        self._end(number)
+
+    def _end(self, number: int) -> None:
+        self.ended_by, self._ended_at = number, time.monotonic()
         self.when_ending()
 
     def _hung_up(self, number: int, _frame: FrameType | None) -> None:
         if self._terminal is not None and not _alive(self._terminal):
-            self.ended_by = self.ended_by or number
-            self.when_ending()
+            if not self.ending:
+                self._end(number)
         else:
             self._hangups += 1
 

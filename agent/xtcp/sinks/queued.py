@@ -202,7 +202,8 @@ class Queued:
     def close(self, timeout_s: float = PATIENCE_S) -> None:
         """Sends what is queued as long as the time allows, drops the rest."""
         self.begin_close(timeout_s)
-        self._thread.join(max(0.0, self._deadline - self._clock()) + GRACE_S)
+        # Several that do not come to their end have the grace together.
+        self._thread.join(max(0.0, self._deadline + GRACE_S - self._clock()))
         with self._changed:
             self._inner.abandon(CLOSED)
             self._clear(CLOSED)
