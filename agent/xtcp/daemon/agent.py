@@ -270,7 +270,7 @@ class Agent:
     def _end(self) -> None:
         """Sends what there is, within `PATIENCE_S` of the signal, and closes everything."""
         self._reporter.ending()
-        self.outlets.close(max(_LEAST_PATIENCE_S, PATIENCE_S - self._signals.seconds_since))
+        self.outlets.close(max(_LEAST_PATIENCE_S, PATIENCE_S - self._signals.ending_for_s))
         self._stop_endpoint()
         self._reporter.ended(self._signals.ended_by, self.figures.polls, fault=self._fatal is not None)
 

@@ -48,11 +48,14 @@ class Signals:
 
     def take_reload(self) -> bool:
         """Whether to read the configuration again; several hangups are one."""
-        wanted, self._hangups = self._hangups > 0, 0
-        return wanted
+        # One that comes between these lines is taken with those before it, for the reading comes later.
+        if not self._hangups:
+            return False
+        self._hangups = 0
+        return True
 
     @property
-    def seconds_since(self) -> float:
+    def ending_for_s(self) -> float:
         """How long ago the agent was asked to end; 0 if nobody has."""
         return time.monotonic() - self._ended_at if self.ending else 0.0
 
