@@ -15,7 +15,7 @@ from tests.store.made import HOUR_NS, START_NS, batch, files, selected, trailer
 from xtcp.encode.cells import clean_text
 from xtcp.ledger import Account
 from xtcp.sinks.destination import parse
-from xtcp.sinks.partitions import UNKNOWN, Partition, encoded, ours, stem
+from xtcp.sinks.partitions import FINGERPRINT, UNKNOWN, Partition, encoded, ours, stem
 
 HOSTILE = (
     *("../../etc", "..", ".", "/", "a/b", "'; DROP TABLE sockets; --", 'a"b', "a b", "a\nb", "a\0b", "\x1b[2J"),
@@ -98,6 +98,7 @@ def test_which_files_are_ours() -> None:
         "x.parquet",
         good.replace("sockets", "others"),
         good.replace("xtcp-", "part-"),
+        good.replace(f"-{FINGERPRINT}", ""),
         good + ".bak",
         good.replace(".parquet", ".csv"),
         good.replace("hour=22", "hour=99"),

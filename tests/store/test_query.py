@@ -160,7 +160,7 @@ def test_both_formats_in_one_folder_and_older_columns(tmp_path: Path) -> None:
         kept.poll(number, [{"idiag_cookie": number, "tcpi_rtt": 5}])
         kept.sink.close()
     (parquet,) = (tmp_path / "sockets").rglob("*.parquet")
-    other = parquet.with_name("xtcp-20261123T220000Z-00000000-0001.parquet")
+    other = parquet.with_name("xtcp-20261123T220000Z-00000000-0001-00000000.parquet")
     duckdb.execute(f"COPY (SELECT 9 AS idiag_cookie, 'new' AS tcpi_new) TO '{other}' (FORMAT parquet)")
     found = Kept(tmp_path, "lines").ask("SELECT idiag_cookie, tcpi_rtt, tcpi_new FROM sockets ORDER BY ALL")
     assert [tuple(row.values()) for row in found] == [(0, 5, None), (1, 5, None), (9, None, "new")]

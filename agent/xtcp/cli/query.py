@@ -43,13 +43,8 @@ EXAMPLES: Final = {
 
 
 _OVERVIEW: Final = """
-    WITH counted AS (
-        SELECT coalesce(hostname, '') AS hostname, 0 AS polls, count(*) AS rows, min(time) AS a, max(time) AS b
-        FROM sockets GROUP BY ALL
-        UNION ALL SELECT hostname, count(*), 0, min(time), max(time) FROM polls GROUP BY ALL
-    )
-    SELECT hostname, sum(polls) AS polls, sum(rows) AS rows, min(a) AS "first poll", max(b) AS "last poll"
-    FROM counted GROUP BY ALL ORDER BY ALL
+    SELECT hostname, count(*) AS polls, sum(rows - duplicates)::BIGINT AS rows, min(time) AS "first poll",
+    max(time) AS "last poll" FROM polls GROUP BY hostname ORDER BY hostname
 """
 
 
@@ -125,5 +120,5 @@ def _overview(store: Store, directory: Path) -> None:
     from xtcp.encode.units import size
 
     _answer(store, _OVERVIEW, "table")
-    say(f"{directory}: {store.size.files:,} files, {size(store.size.bytes)}B; times are UTC")
+    say(f"{directory}: {store.contents.files:,} files, {size(store.contents.bytes)}B; times are UTC")
     say(f"{_views()}\ntheir columns: xtcp query 'DESCRIBE sockets'; examples: xtcp query --help")

@@ -17,6 +17,6 @@ VIEWS: Final[Mapping[str, str]] = {
     "sockets": "every socket of every poll; a condition on date and hour (UTC) or host reads only their files",
     "polls": "every poll: when, how many rows, what went wrong",
     "latest": "the sockets of each host's newest whole poll",
-    "rates": "what each connection did between two polls, a second",
+    "rates": "what each connection did between two polls of an hour, a second",
 }
 MEMORY: Final = 1 << 30

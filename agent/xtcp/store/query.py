@@ -18,7 +18,7 @@ from xtcp.errors import ConfigurationError, DamagedInput, PermissionMissing, Tem
 from xtcp.sinks.local_folder import LocalFolder
 from xtcp.sinks.partitions import ours
 from xtcp.store import MEMORY
-from xtcp.store.views import READERS, literal_glob, quoted, statements
+from xtcp.store.views import Contents, literal_glob, quoted, statements
 
 try:
     import duckdb
@@ -41,14 +41,6 @@ class Answer:
     pieces: Iterator[list[tuple[Any, ...]]]
 
 
-@dataclass(frozen=True)
-class Size:
-    """What lies in a store."""
-
-    files: int
-    bytes: int
-
-
 class Store:
     """The store below `directory`, opened for questions; a context manager.
 
@@ -56,7 +48,7 @@ class Store:
     """
 
     def __init__(self, directory: Path, memory: int = MEMORY) -> None:
-        self.size, endings = _contents(directory)
+        self.contents = _contents(directory)
         self._spill = tempfile.mkdtemp(prefix="xtcp-query-")
         root = str(directory.resolve())
         self._connection = duckdb.connect(
@@ -78,7 +70,7 @@ class Store:
         ):
             self._connection.execute(statement)
         with _told(directory):
-            for statement in statements(root, endings):
+            for statement in statements(root, self.contents):
                 self._connection.execute(statement)
         self._directory = directory
 
@@ -122,23 +114,20 @@ class Store:
             yield rows
 
 
-def _contents(directory: Path) -> tuple[Size, dict[str, list[str]]]:
-    """How much there is, and which endings the files of each table have."""
-    endings: dict[str, set[str]] = {}
-    files = size = 0
+def _contents(directory: Path) -> Contents:
+    contents = Contents()
     if directory.is_dir():
         for stored in LocalFolder(directory).files():
-            kind = ours(stored.path)
-            if kind is not None and not kind.temporary:
-                files, size = files + 1, size + stored.size
-                endings.setdefault(kind.table, set()).add(next(e for e in READERS if stored.path.endswith(e)))
-    if not endings:
+            file = ours(stored.path)
+            if file is not None and not file.temporary:
+                contents.add(file, stored.size)
+    if not contents.files:
         raise Unavailable(
             f"{directory}: there is nothing to read yet.",
             "No poll has been stored there, or only in a file that is still being written.",
             "Start the agent (xtcp run); its first poll can be read at once. Another folder: --dir DIR.",
         )
-    return Size(files, size), {table: sorted(found) for table, found in endings.items()}
+    return contents
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:

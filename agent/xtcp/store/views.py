@@ -3,9 +3,9 @@
 sockets  every row of every poll, the schema's columns with `time` before them and `host`, `date`, `hour` behind: what
          its folder is named by, in UTC, so a condition on them opens only the files that can have such rows
 polls    the trailer of every poll
-latest   of `sockets` the rows of each host's newest poll that is whole
-rates    what each connection did between two polls, a second; null where a counter went back (another connection with
-         the same cookie, a counter of 32 bits that began anew), so never negative
+latest   of `sockets` the rows of each host's newest poll that is whole, in the last two hours in which it had any
+rates    what each connection did between two polls of an hour, a second; null where a counter went back (another
+         connection with the same cookie, a counter of 32 bits that began anew), so never negative
 
 Pure text: nothing is read here.
 """
@@ -14,22 +14,24 @@ Pure text: nothing is read here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Final, get_type_hints
 
 from xtcp.poll.trailer import FLAGS, Trailer
 from xtcp.schema.columns import BY_NAME, COLUMNS
 from xtcp.schema.model import ADDRESS, BLOB, STRING, TEXT, Column
-from xtcp.sinks.partitions import POLLS, SOCKETS
+from xtcp.sinks.partitions import POLLS, SOCKETS, Ours
 
 # By the ending of the files: DuckDB's function that reads them, and what it must be told.
 READERS: Final[Mapping[str, str]] = {
-    "parquet": "read_parquet({files}, union_by_name = true, {hive})",
+    "parquet": "read_parquet({files}, {hive})",
     "jsonl.zst": "read_json({files}, format = 'newline_delimited', compression = 'zstd', columns = {types}, {hive})",
     "jsonl.gz": "read_json({files}, format = 'newline_delimited', compression = 'gzip', columns = {types}, {hive})",
 }
 _HIVE: Final[Mapping[str, str]] = {"host": "VARCHAR", "date": "DATE", "hour": "UTINYINT"}
+# `latest` opens only the files in which a host's newest poll can be.
+_LAST_HOURS: Final = 2
 _NUMBERS: Final[Mapping[str, str]] = {
     "u1": "UTINYINT",
     "u2": "USMALLINT",
@@ -47,6 +49,8 @@ COUNTERS: Final = (
     *("tcpi_bytes_sent", "tcpi_bytes_acked", "tcpi_bytes_received", "tcpi_bytes_retrans"),
     *("tcpi_segs_out", "tcpi_segs_in", "tcpi_total_retrans"),
 )
+# Of what a row of `rates` is about; `_FOLDER` with it, so that a condition on it opens only its files.
+_FOLDER: Final = ("host", "date", "hour")
 _SAME: Final = ("hostname", "netns", "idiag_cookie")
 _ENDS: Final = ("idiag_src", "idiag_sport", "idiag_dst", "idiag_dport", "idiag_state", "cong", "weight")
 PER_SECOND: Final = "_per_s"
@@ -65,7 +69,7 @@ def socket_types() -> dict[str, str]:
 def poll_types() -> dict[str, str]:
     """DuckDB's types of a trailer's fields."""
     hints = get_type_hints(Trailer)
-    return {field.name: _POLL_TYPES.get(hints[field.name], "MAP(VARCHAR, BIGINT)") for field in fields(Trailer)}
+    return {each.name: _POLL_TYPES.get(hints[each.name], "MAP(VARCHAR, BIGINT)") for each in fields(Trailer)}
 
 
 def quoted(text: str) -> str:
@@ -78,25 +82,51 @@ def literal_glob(path: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in path)
 
 
-def statements(root: str, endings: Mapping[str, Sequence[str]]) -> list[str]:
-    """What makes the views over the folder `root`; `endings` are those of the files that each table has, maybe none."""
-    sockets = _table(root, SOCKETS, socket_types(), endings.get(SOCKETS, ()))
-    polls = _table(root, POLLS, poll_types(), endings.get(POLLS, ()))
+@dataclass
+class Contents:
+    """What lies in a store: `kinds`, the (fingerprint, ending) that the files of each table have; and of each host the
+    partitions of its polls, as `Ours` keys them.
+    """
+
+    kinds: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    keys: dict[str, set[tuple[str, str, str]]] = field(default_factory=dict)
+    files: int = 0
+    bytes: int = 0
+
+    def add(self, file: Ours, size: int) -> None:
+        """One more file."""
+        self.files += 1
+        self.bytes += size
+        self.kinds.setdefault(file.table, set()).add((file.fingerprint, file.ending))
+        if file.table == POLLS:
+            self.keys.setdefault(file.key[0], set()).add(file.key)
+
+    def newest(self) -> list[tuple[str, str, str]]:
+        """The keys of the partitions in which `latest` looks: of each host the last two."""
+        return [key for _, keys in sorted(self.keys.items()) for key in sorted(keys)[-_LAST_HOURS:]]
+
+
+def statements(root: str, contents: Contents) -> list[str]:
+    """What makes the views over the folder `root`."""
+    sockets = _table(root, SOCKETS, socket_types(), contents)
+    polls = _table(root, POLLS, poll_types(), contents)
     return [
         f"CREATE VIEW {SOCKETS} AS SELECT TRY(make_timestamp_ns(timestamp_ns)) AS time, * FROM ({sockets})",
         f"CREATE VIEW {POLLS} AS SELECT TRY(make_timestamp_ns(wall_start_ns)) AS time, * FROM ({polls})",
-        f"CREATE VIEW latest AS {_latest()}",
+        f"CREATE VIEW latest AS {_latest(contents.newest())}",
         f"CREATE VIEW rates AS {_rates()}",
     ]
 
 
-def _table(root: str, table: str, types: Mapping[str, str], endings: Iterable[str]) -> str:
-    """All files of a table; a column that no file has is there too, and null."""
+def _table(root: str, table: str, types: Mapping[str, str], contents: Contents) -> str:
+    """All files of a table; a column that no file has is there too, and null. Those of one fingerprint are one set, of
+    which DuckDB opens one to know the columns of all.
+    """
     columns = ", ".join(f"NULL::{kind} AS {name}" for name, kind in {**types, **_HIVE}.items())
     parts = [f"SELECT {columns} WHERE false"]
     hive = f"hive_partitioning = true, hive_types = {_struct(_HIVE)}"
-    for ending in endings:
-        files = quoted(f"{literal_glob(root)}/{table}/*/*/*/xtcp-*.{ending}")
+    for fingerprint, ending in sorted(contents.kinds.get(table, ())):
+        files = quoted(f"{literal_glob(root)}/{table}/*/*/*/xtcp-*-{fingerprint}.{ending}")
         reader = READERS[ending].format(files=files, types=_struct(types), hive=hive)
         parts.append(f"SELECT * FROM {reader}")
     return " UNION ALL BY NAME ".join(parts)
@@ -106,15 +136,26 @@ def _struct(types: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"{name}: {quoted(kind)}" for name, kind in types.items()) + "}"
 
 
-def _latest() -> str:
+def _inside(keys: Sequence[tuple[str, str, str]]) -> str:
+    """A condition that is true in the partitions of `keys`, in a form by which DuckDB leaves out files."""
+
+    def one(key: tuple[str, str, str]) -> str:
+        pairs = zip(_FOLDER, key, strict=True)
+        return " AND ".join(f"{name} = {quoted(part)}" if part else f"{name} IS NULL" for name, part in pairs)
+
+    return " OR ".join(f"({one(key)})" for key in keys) or "false"
+
+
+def _latest(keys: Sequence[tuple[str, str, str]]) -> str:
     """A replay's rows have no number of a poll, but all of one dump have one time."""
+    where = _inside(keys)
     broken = ", ".join(quoted(flag) for flag in FLAGS if flag not in _WHOLE)
     newest = (
         f"SELECT hostname, max_by(poll_id, wall_start_ns) AS poll_id FROM {POLLS} "
-        f"WHERE NOT list_has_any(flags, [{broken}]) GROUP BY hostname"
+        f"WHERE ({where}) AND NOT list_has_any(flags, [{broken}]) GROUP BY hostname"
     )
     return (
-        f"SELECT s.* FROM {SOCKETS} s SEMI JOIN ({newest}) p "
+        f"SELECT s.* FROM (FROM {SOCKETS} WHERE {where}) s SEMI JOIN ({newest}) p "
         "ON coalesce(s.hostname, '') = p.hostname AND coalesce(s.poll_id::BIGINT, s.timestamp_ns) = p.poll_id"
     )
 
@@ -129,7 +170,7 @@ def _rates() -> str:
     kept = ", ".join(("time", *_SAME, *_ENDS))
     return (
         f"WITH pairs AS (SELECT *, {before} FROM {SOCKETS} WHERE tcpi_segs_out IS NOT NULL "
-        f"WINDOW w AS (PARTITION BY {', '.join(_SAME)} ORDER BY timestamp_ns)), "
+        f"WINDOW w AS (PARTITION BY {', '.join((*_FOLDER, *_SAME))} ORDER BY timestamp_ns)), "
         "timed AS (SELECT *, (timestamp_ns - before_timestamp_ns) / 1e9 AS seconds FROM pairs) "
-        f"SELECT {kept}, seconds, {grown}, host, date, hour FROM timed WHERE seconds > 0"
+        f"SELECT {kept}, seconds, {grown}, {', '.join(_FOLDER)} FROM timed WHERE seconds > 0"
     )
