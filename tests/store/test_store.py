@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -15,7 +16,7 @@ from xtcp.ledger import Account, Ledger
 from xtcp.sinks.destination import parse
 from xtcp.sinks.queued import Queued
 from xtcp.store import embedded
-from xtcp.store.directory import state_directory
+from xtcp.store.directory import WriterLock, state_directory
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,20 @@ def test_one_at_a_time_writes(tmp_path: Path) -> None:
     assert files(tmp_path) == before
     first.close()
     maker(Account("store")).close()
+
+
+def test_a_full_disk_locks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the number of the process."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    lock = WriterLock(tmp_path)
+    with pytest.raises(Temporary, match="another process writes this store"):
+        WriterLock(tmp_path)
+    lock.release()
+    WriterLock(tmp_path).release()
 
 
 def test_a_sink_made_again_has_its_store(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 BUFFER_BYTES: Final = 24 << 20
 MOST_OPEN: Final = 64
 MOST_TRAILERS: Final = 4096
-MOST_POLLS: Final = 65_536
+MOST_HOSTS: Final = 65_536
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
 CLEANING_S: Final = 60.0
@@ -148,7 +148,7 @@ class Partitioned:
         self._open: OrderedDict[Partition, _Part] = OrderedDict()
         # The partition of each host's poll, by its number, while it goes on.
         self._polls: OrderedDict[str | None, tuple[int | None, Partition]] = OrderedDict()
-        self._seen: set[str | None] = set()
+        self._seen: set[str] = set()
         self._lost: set[str] = set()
         # Ended, and not published yet, where the folder lets it be tried again.
         self._unpublished: deque[_Part] = deque()
@@ -181,7 +181,7 @@ class Partitioned:
         """Takes the rows into the file of their poll's partition."""
         if self._closed or not self.ready:
             self._account.refuse(batch.rows, CLOSED if self._closed else self._reason)
-            self._lost.add(batch.context.hostname or "")
+            self._remember(self._lost, batch.context.hostname or "")
             return
         with self._account as account:
             account.offer(batch.rows)
@@ -214,10 +214,14 @@ class Partitioned:
         part.polling = False
         part.trailers.append(trailer)
         first = trailer.hostname not in self._seen
-        if first and len(self._seen) < MOST_POLLS:
-            self._seen.add(trailer.hostname)
+        self._remember(self._seen, trailer.hostname)
         if self.ready and (first or self._due(part)):
             self._publish(part)
+
+    def _remember(self, hosts: set[str], host: str) -> None:
+        """Adds one, but no more than a fleet has: names may come from whoever sends to a collector."""
+        if len(hosts) < MOST_HOSTS:
+            hosts.add(host)
 
     def _partition(self, batch: Batch) -> Partition:
         """That of the poll which the rows belong to: its first rows say when it began."""
@@ -226,7 +230,7 @@ class Partitioned:
         if partition is None or poll != context.poll_id:
             partition = Partition.of(context.hostname, context.timestamp_ns)
             self._polls[context.hostname] = context.poll_id, partition
-            if len(self._polls) > MOST_POLLS:
+            if len(self._polls) > MOST_HOSTS:
                 self._polls.popitem(last=False)
         return partition
 
@@ -331,7 +335,7 @@ class Partitioned:
         self._discard(part, _word(error))
         self._pause(error)
         if part.polling:
-            self._lost.add(part.partition.host or "")
+            self._remember(self._lost, part.partition.host or "")
         part.trailers = [trailer.flagged("dropped") for trailer in part.trailers]
         self._keep_trailers(part)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,24 +35,24 @@ class WriterLock:
     """
 
     def __init__(self, directory: Path) -> None:
-        path = directory / LOCK
-        self._file = path.open("a+", encoding="ascii")
+        self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._file.seek(0)
-            who = self._file.read(20).strip()
-            self._file.close()
-            process = f"the process {who}" if who.isdecimal() else "another process"
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            who = os.pread(self._descriptor, 20, 0).strip()
+            os.close(self._descriptor)
+            if not isinstance(error, BlockingIOError):
+                raise
+            process = f"the process {who.decode()}" if who.isdigit() else "another process"
             raise Temporary(
                 f"{directory}: {process} writes this store.",
                 "An xtcp is running already, and one at a time writes a store.",
                 "Stop it, or write elsewhere: --state-dir DIR, or --dest parquet:DIR, which several may share.",
             ) from error
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+        with suppress(OSError):  # the disk is full: the lock is what counts, the number is for a message only
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Lets the next one write."""
-        self._file.close()
+        os.close(self._descriptor)

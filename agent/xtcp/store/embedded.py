@@ -1,8 +1,9 @@
 """`store:[DIR]`: where the agent keeps rows when no destination is named.
 
 Parquet, or compressed JSON lines where pyarrow has no build; in the state directory, or in DIR. A file ends with the
-poll after `ROTATE_S`; rows are kept for `KEEP_AGE_S`, and no more than `KEEP_BYTES` of them: some 30 polls of 118,800
-sockets, days of a host with a thousand. One process at a time writes.
+poll after `ROTATE_S`; rows are kept for `KEEP_AGE_S`, and no more than `KEEP_BYTES` of them. At 100 bytes a row and a
+poll every 30 s that is all week for a host of a thousand sockets, and an hour and a half for one of 118,800. One
+process at a time writes.
 """
 
 from __future__ import annotations
