@@ -122,8 +122,8 @@ def test_a_reader_that_stands_still_does_not_hold_up_the_end() -> None:
         begin = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == ExitCode.TEMPORARY
-        assert time.monotonic() - begin < 12
-    assert re.search(r"stdout: 3,000 offered = .* dropped \(closed [\d,]+\) \+ 0 in flight", "\n".join(said))
+        assert time.monotonic() - begin < 15
+    assert re.search(r"stdout: [\d,]+ offered = .* dropped \(closed [\d,]+\) \+ 0 in flight", "\n".join(said))
     with listening() as (process, port, _):
         send(port, sent)
         assert lines(process, 1)

@@ -9,7 +9,7 @@ they claim (`received_from`); trailers come behind the rows of the messages that
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ROWS_PER_DATAGRAM: Final = 2000
 # A Kafka message of 1 MB, or a frame of a file.
 ROWS_PER_MESSAGE: Final = 100_000
-LARGEST_MESSAGE: Final = 4 << 20
+LARGEST_MESSAGE: Final = 2 << 20
 # Messages are read in pieces of so many bytes: the index of one stays in the cache, and memory is bounded.
 PIECE_BYTES: Final = 128 << 10
 
@@ -76,11 +76,12 @@ class Collector:
         intake.bytes += int((arrivals.ends - arrivals.starts).sum())
         if arrivals.cut:
             intake.messages_aside[CUT] += arrivals.cut
-        for piece in self._pieces(self._believed(arrivals)):
-            self._read(piece, most_rows)
+        for part in self._expanded(self._believed(arrivals)):
+            for piece in self._pieces(part):
+                self._read(piece, most_rows)
 
     def _believed(self, arrivals: Arrivals) -> Arrivals:
-        """Those that are signed, where they must be; without footers, expanded."""
+        """Those that are signed, where they must be; all without their footers."""
         data, starts, ends = arrivals.data, arrivals.starts, arrivals.ends
         if not len(starts):
             return arrivals
@@ -88,43 +89,53 @@ class Collector:
         if self._keys is not None:
             now, view = self._clock(), memoryview(data)
             faults = [self._keys.fault(view[a:b], now) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
-            self._set_aside(arrivals, np.array([fault is not None for fault in faults], np.bool_), faults)
+            self._set_aside(arrivals, faults)
             good = np.flatnonzero([fault is None for fault in faults])
             arrivals = _some(arrivals, good, ends[good] - FOOTER)
         elif len(footed):
             ends = ends.copy()
             ends[footed] -= FOOTER
             arrivals = replace(arrivals, ends=ends)
-        return self._expanded(arrivals)
+        return arrivals
 
-    def _expanded(self, arrivals: Arrivals) -> Arrivals:
-        """With compressed messages as what they hold; those that cannot be expanded are set aside."""
+    def _expanded(self, arrivals: Arrivals) -> Iterator[Arrivals]:
+        """With compressed messages as what they hold, some at a time, for a hundred of them are a hundred times the
+        limit; those that cannot be expanded are set aside.
+        """
         data, starts, ends = arrivals.data, arrivals.starts, arrivals.ends
         # The first byte of each kind; few datagrams begin so.
         head = data[np.minimum(starts, len(data) - 1)] if len(data) else np.zeros(len(starts), np.uint8)
         maybe = np.flatnonzero(((head == 0x1F) | (head == 0x28)) & (ends - starts > 4))
         view = memoryview(data)
-        packed = [number for number in maybe.tolist() if is_compressed(view[starts[number] : starts[number] + 4])]
+        packed = {number for number in maybe.tolist() if is_compressed(view[starts[number] : starts[number] + 4])}
         if not packed:
-            return arrivals
-        faults: list[str | None] = [None] * len(starts)
-        messages = [bytes(view[a:b]) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
-        for number in packed:
-            try:
-                messages[number] = expanded(messages[number], self._limit)
-            except NotExpanded as why:
-                faults[number] = str(why)
-        bad = np.array([fault is not None for fault in faults], np.bool_)
-        self._set_aside(arrivals, bad, faults)
-        kept = np.flatnonzero(~bad).tolist()
-        return Arrivals.of([messages[n] for n in kept], [arrivals.sources[n] for n in kept])
+            yield arrivals
+            return
+        part: list[bytes] = []
+        sources: list[str] = []
+        size = 0
+        for number, (begin, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            message = bytes(view[begin:end])
+            if number in packed:
+                try:
+                    message = expanded(message, self._limit)
+                except NotExpanded as why:
+                    self._aside(arrivals.sources[number], str(why))
+                    continue
+            part.append(message)
+            sources.append(arrivals.sources[number])
+            size += len(message)
+            if size >= self._limit:
+                yield Arrivals.of(part, sources)
+                part, sources, size = [], [], 0
+        yield Arrivals.of(part, sources)
 
     def _pieces(self, arrivals: Arrivals) -> Iterator[Arrivals]:
         """In pieces of about `PIECE_BYTES`; a message that is too large is set aside."""
         lengths = arrivals.ends - arrivals.starts
         large = lengths > LARGEST_MESSAGE
         if large.any():
-            self._set_aside(arrivals, large, [TOO_LARGE if one else None for one in large.tolist()])
+            self._set_aside(arrivals, [TOO_LARGE if one else None for one in large.tolist()])
             kept = np.flatnonzero(~large)
             arrivals = _some(arrivals, kept, arrivals.ends[kept])
             lengths = lengths[kept]
@@ -165,7 +176,7 @@ class Collector:
         for layout, chosen in self._layouts(varints, messages, reasons):
             self._rows(layout, varints, messages, chosen, sources, source, reasons)
         bad = np.array([reason is not None for reason in reasons], np.bool_)
-        self._set_aside(arrivals, bad, reasons)
+        self._set_aside(arrivals, reasons)
         intake.kept += len(reasons) - int(bad.sum())
         for number, count in zip(*np.unique(source, return_counts=True), strict=True):
             intake.source(sources[int(number)]).messages += int(count)
@@ -261,10 +272,15 @@ class Collector:
             found = self._readers[layout.name] = RecordReader(layout, seconds=seconds)
         return found
 
-    def _set_aside(self, arrivals: Arrivals, bad: NDArray[np.bool_], reasons: list[str | None]) -> None:
-        for number in np.flatnonzero(bad).tolist():
-            self.intake.messages_aside[reasons[number] or ""] += 1
-            self.intake.source(arrivals.sources[number]).aside += 1
+    def _set_aside(self, arrivals: Arrivals, reasons: Sequence[str | None]) -> None:
+        """Counts those that have a reason."""
+        for number, reason in enumerate(reasons):
+            if reason is not None:
+                self._aside(arrivals.sources[number], reason)
+
+    def _aside(self, address: str, reason: str) -> None:
+        self.intake.messages_aside[reason] += 1
+        self.intake.source(address).aside += 1
 
     def _end_polls(self, arrivals: Arrivals, messages: Messages, bad: NDArray[np.bool_]) -> None:
         for number in np.flatnonzero((messages.trailer[:, 1] > 0) & ~bad).tolist():

@@ -18,8 +18,8 @@ from xtcp.collect.arrivals import Arrivals, InputCounts
 from xtcp.errors import DamagedInput, PermissionMissing, UsageError
 
 BLOCK: Final = 1 << 20
-# No sink of ours and no peer writes an envelope of a tenth of it.
-LONGEST_FRAME: Final = 64 << 20
+# No sink of ours and no peer writes an envelope of a tenth of it; whoever reads it sets aside what is too large.
+LONGEST_FRAME: Final = 16 << 20
 _LONGEST_LENGTH: Final = 5
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
 GROUP: Final = "xtcp-collect"
-MESSAGES: Final = 500
+# At once: a message may have a megabyte.
+MESSAGES: Final = 32
+BYTES: Final = 1 << 20
 # How long the brokers may take to say what the topic is, and to take the last offsets.
 PATIENCE_S: Final = 10.0
 
@@ -82,7 +84,23 @@ class KafkaTopic:
         return None
 
     def take(self, wait_s: float) -> Arrivals | None:
-        """The messages that are there; empty where time was up. Raises `XtcpError` for what will not pass."""
+        """The messages that are there, about `BYTES` of them; empty where time was up. Raises `XtcpError` for what will
+        not pass.
+        """
+        values: list[bytes] = []
+        size = 0
+        while size < BYTES:
+            taken = self._consume(0 if values else wait_s)
+            values += taken
+            size += sum(map(len, taken))
+            if len(taken) < MESSAGES:
+                break
+        self.counts.messages += len(values)
+        self.counts.bytes += size
+        return Arrivals.of(values)
+
+    def _consume(self, wait_s: float) -> list[bytes]:
+        """The values of the next messages."""
         values: list[bytes] = []
         try:
             messages = self._consumer.consume(MESSAGES, wait_s)
@@ -99,9 +117,7 @@ class KafkaTopic:
             assert partition is not None and offset is not None  # only a message not yet sent has none
             self._offsets[partition] = offset + 1
             values.append(value if isinstance(value, bytes) else b"")
-        self.counts.messages += len(values)
-        self.counts.bytes += sum(map(len, values))
-        return Arrivals.of(values)
+        return values
 
     def mark(self) -> object:
         """The next offset of each partition."""
