@@ -160,6 +160,11 @@ def test_a_checkpoint_is_reached_when_every_sink_has_accepted() -> None:
     with slow:
         held[0] -= 5
         slow.drop(5, "ENOSPC")
+    for _ in range(3):  # as many more are accepted as were dropped
+        step(5)
+        with slow:
+            held[0] -= 5
+            slow.accept(5)
     points.tick()
     assert not points.end()
     assert source.settled == 15
