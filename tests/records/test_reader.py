@@ -218,6 +218,19 @@ def test_xtcp2_of_every_epoch() -> None:
         assert batch.context.timestamp_ns == values["timestamp_ns"]
 
 
+def test_xtcp2_has_socket_options_in_one_number() -> None:
+    """The bits of INET_DIAG_SOCKOPT's two bytes, as a little-endian kernel has them: recverr, mc_all, defer_connect."""
+    raw = 1 << 0 | 1 << 6 | 1 << 10
+    for layout, number in zip(EPOCHS, (1102, 2002, 2002), strict=True):
+        tag = number << 3
+        record = bytes((tag & 127 | 128, tag >> 7, raw & 127 | 128, raw >> 7))
+        (batch,) = read(layout, [record, b"\x50\x01"]).batches[:1]
+        said = {name for name, column in batch.columns.items() if name.startswith("sockopt_") and column[0]}
+        assert said == {"sockopt_recverr", "sockopt_mc_all", "sockopt_defer_connect"}
+        assert batch.columns["attributes"][0] == 1 << 22
+        assert sum(name.startswith("sockopt_") for name in batch.columns) == 11
+
+
 def test_epoch_0_had_its_time_as_a_double() -> None:
     """Seconds since 1970, to the microsecond; not a number at all is out of range."""
     for seconds, ns in ((1_790_000_000.25, 1_790_000_000_250_000_000), (float("nan"), None), (1e300, None)):

@@ -26,7 +26,8 @@ from xtcp.records.reader_slots import SLOT_REASONS, Slot, SlotReader, Slots
 from xtcp.records.reader_texts import addresses, payloads, short_texts
 from xtcp.records.reader_walk import BYTES, FIXED64, VARINT, Ints, Varints
 from xtcp.schema.columns import BY_NAME, COLUMNS, CONTEXT_NAMES
-from xtcp.schema.layout import column_dtype
+from xtcp.schema.inet_diag import INET_DIAG_SOCKOPT
+from xtcp.schema.layout import column_dtype, members
 from xtcp.schema.model import ADDRESS, STRING, TEXT
 
 OUT_OF_RANGE: Final = "value out of range"
@@ -36,6 +37,9 @@ REASONS: Final = (*SLOT_REASONS, OUT_OF_RANGE, BAD_ADDRESS)
 # Seconds whose nanoseconds 64 bits hold: the years 1684 to 2255.
 _FARTHEST_S: Final = 9 * 10**9
 _SECONDS: Final = "seconds"
+# xtcp2 has the two bytes of INET_DIAG_SOCKOPT in one number, the first of them and its first bit lowest.
+_SOCKOPT_NAMES: Final = frozenset({"inet_diag_sockopt", "sock_opt"})
+_SOCKOPT: Final = tuple(m.column for m in members(INET_DIAG_SOCKOPT, "<", None))
 _CONTEXT_TEXTS: Final = frozenset(name for name in CONTEXT_NAMES if BY_NAME[name].kind is STRING)
 _ORDER: Final = {column.name: number for number, column in enumerate(COLUMNS)}
 
@@ -70,6 +74,8 @@ class RecordReader:
             slots.append(Slot(name, path, BYTES if field.type in ("string", "bytes") else VARINT))
             if field.column:
                 self._fields.setdefault(field.column, []).append((name, field))
+            elif field.name in _SOCKOPT_NAMES:
+                self._fields |= {column: [(name, field)] for column in _SOCKOPT}
         if seconds is not None:
             slots.append(Slot(_SECONDS, (seconds,), FIXED64))
         self._seconds = seconds is not None
@@ -153,6 +159,8 @@ class RecordReader:
                 return _congestion(value, field.enum)
             case _:
                 dtype = column_dtype(name)
+                if not field.column:
+                    return (value >> np.uint64(_SOCKOPT.index(name)) & np.uint64(1)).astype(dtype)
                 if dtype.kind == "u" and dtype.itemsize < 8:
                     block.insist(slot, (1 << 8 * dtype.itemsize) - 1)
                 return value.astype(dtype)
