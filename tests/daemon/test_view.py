@@ -130,8 +130,9 @@ def shown(view: View, *batches: Batch, at: float, sinks: tuple[SinkState, ...] =
     view.end_poll(trailer(sum(batch.rows for batch in batches), at), cpu, sinks)
 
 
-def test_a_line_a_poll() -> None:
+def test_a_line_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sockets by state, what came and went, the share of segments sent again, processor time, what sinks lost."""
+    monkeypatch.setenv("COLUMNS", "200")
     stream = io.StringIO()
     view = View(stream)
     away = SinkState(Balance("kafka:b:9092/t", 10, 0, {"queue": 7}, 3, 0), 2048, 4096, up=False)
@@ -155,6 +156,20 @@ def test_a_line_a_poll() -> None:
     )
     assert "+2 -1  retrans 5.00%  poll 0.5s  cpu 1.0%" in second
     assert "kafka:b:9092/t is away, 2K wait; kafka:b:9092/t LOST 7 rows" in second
+
+
+def test_a_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A narrow one sees fewer states by name, and the same numbers of sockets."""
+    stream = io.StringIO()
+    view = View(stream)
+    states = connections(*({"idiag_state": state} for state in (1, 1, 1, 10, 10, 8, 6, 11)))
+    for at, columns in ((0, "200"), (30, "70"), (60, "20")):
+        monkeypatch.setenv("COLUMNS", columns)
+        shown(view, states, at=at)
+    wide, narrow, narrowest = [line for line in stream.getvalue().splitlines() if "poll " in line]
+    assert "8 sockets: 3 ESTAB, 2 LISTEN, 1 " in wide and wide.count(" others") == 1
+    assert len(narrow) <= 70 and "8 sockets: 3 ESTAB, 5 others" in narrow
+    assert "8 sockets: 3 ESTAB, 5 others" in narrowest
 
 
 def test_the_first_poll_has_a_table() -> None:

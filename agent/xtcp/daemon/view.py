@@ -3,7 +3,8 @@
     12:38:31  118,812 sockets: 118,782 ESTAB, 30 LISTEN  +12 -10  retrans 0.12%  poll 0.31s  cpu 1.2%  sinks up
 
 `+` and `-` count cookies that were not in the poll before, and those that are gone; `retrans` is the share of all
-segments sent since the poll before that were sent again, over connections that are in both.
+segments sent since the poll before that were sent again, over connections that are in both. A line that is too wide for
+the terminal names fewer states.
 """
 
 from __future__ import annotations
@@ -75,7 +76,15 @@ class View:
         if self._top is not None:
             self._show_top(self._top, trailer)
             self._top = None
-        self._write("  ".join(part for part in self._parts(trailer, cpu_s, sinks) if part))
+        parts = self._parts(trailer, cpu_s, sinks)
+        width = shutil.get_terminal_size().columns
+        line = ""
+        for named in range(_SHOWN_STATES, 0, -1):
+            parts[1] = self._sockets(trailer, named)
+            line = "  ".join(part for part in parts if part)
+            if len(line) <= width:
+                break
+        self._write(line)
         self._states[:] = 0
 
     def forget(self) -> None:
@@ -97,20 +106,24 @@ class View:
         self._write("")
 
     def _parts(self, trailer: Trailer, cpu_s: float, sinks: Sequence[SinkState]) -> list[str]:
-        """The pieces of a line, empty where there is nothing to say."""
+        """The pieces of a line, empty where there is nothing to say; the second is for `_sockets`."""
         came, went, again = self._changes()
         at = datetime.fromtimestamp(trailer.wall_start_ns / 1e9).astimezone()
-        states = sorted(((int(n), name_of(STATES, i)) for i, n in enumerate(self._states) if n), reverse=True)
-        named = [f"{number:,} {name}" for number, name in states[:_SHOWN_STATES]]
-        rest = sum(number for number, _ in states[_SHOWN_STATES:])
-        named += [f"{rest:,} others"] * bool(rest)
-        sockets = f"{trailer.delivered:,} socket{'' if trailer.delivered == 1 else 's'}"
-        parts = [f"{at:%H:%M:%S}", f"{sockets}: {', '.join(named)}" if named else sockets]
+        parts = [f"{at:%H:%M:%S}", ""]
         parts += [f"+{came:,} -{went:,}" if came is not None else "", again]
         parts += [f"poll {digits(trailer.seconds)}s", self._share_of_cpu(trailer, cpu_s)]
         parts.append(" ".join(trailer.flags).upper())
         parts.append(self._sinks(sinks))
         return parts
+
+    def _sockets(self, trailer: Trailer, most: int) -> str:
+        """How many there are, and of which states: the `most` frequent by name."""
+        states = sorted(((int(n), name_of(STATES, i)) for i, n in enumerate(self._states) if n), reverse=True)
+        named = [f"{number:,} {name}" for number, name in states[:most]]
+        rest = sum(number for number, _ in states[most:])
+        named += [f"{rest:,} others"] * bool(rest)
+        sockets = f"{trailer.delivered:,} socket{'' if trailer.delivered == 1 else 's'}"
+        return f"{sockets}: {', '.join(named)}" if named else sockets
 
     def _changes(self) -> tuple[int | None, int | None, str]:
         """How many cookies came and went since the poll before, and the share of segments sent again meanwhile."""
