@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xtcp.collect.streams import FARTHEST, WINDOW, Key, Streams, Verdict
 
-KEY = Key("192.0.2.1", "web1", 7)
+KEY = Key("192.0.2.1", 7)
 
 
 @given(st.lists(st.integers(0, 300), max_size=200), st.integers(0, 2**64 - 400))
@@ -44,16 +44,16 @@ def test_numbers_that_are_made_up_count_as_no_loss() -> None:
     assert streams.take(KEY, 2**64 - 1) is Verdict.NEW
     assert streams.take(KEY, 1) is Verdict.STALE
     assert (streams.counts.lost, streams.counts.restarted, streams.counts.stale) == (0, 2, 1)
-    streams.take(Key("", "", 0), 0)
-    assert streams.take(Key("", "", 0), WINDOW + 50) is Verdict.NEW
+    streams.take(Key("", 0), 0)
+    assert streams.take(Key("", 0), WINDOW + 50) is Verdict.NEW
     assert streams.counts.lost == WINDOW + 49
 
 
 def test_one_source_does_not_spoil_anothers_count() -> None:
-    """The same host and stream from another address is another stream."""
+    """The same stream from another address is another stream."""
     streams = Streams()
     streams.take(KEY, 1)
-    streams.take(Key("203.0.113.9", KEY.host, KEY.stream), 2**40)
+    streams.take(Key("203.0.113.9", KEY.stream), 2**40)
     assert streams.take(KEY, 2) is Verdict.NEW
     assert streams.counts.lost == streams.counts.restarted == 0
 
@@ -61,11 +61,11 @@ def test_one_source_does_not_spoil_anothers_count() -> None:
 def test_a_source_that_makes_up_streams_evicts_its_own() -> None:
     """However many it makes up, those of others stay, and the number of all is bounded."""
     streams = Streams(most=100, per_source=10)
-    honest = [Key(f"192.0.2.{n}", "h", n) for n in range(50)]
+    honest = [Key(f"192.0.2.{n}", n) for n in range(50)]
     for key in honest:
         streams.take(key, 0)
     for number in range(10_000):
-        streams.take(Key("203.0.113.9", f"h{number}", number), 0)
+        streams.take(Key("203.0.113.9", number), 0)
     assert len(streams) == 60
     assert {streams.take(key, 0) for key in honest} == {Verdict.DUPLICATE}
 
@@ -74,12 +74,12 @@ def test_many_sources_that_come_once_evict_none_that_came_twice() -> None:
     """A flood with forged addresses: those that speak again are kept."""
     random = Random(1)
     streams = Streams(most=100, per_source=10)
-    honest = [Key(f"192.0.2.{n}", "h", n) for n in range(50)]
+    honest = [Key(f"192.0.2.{n}", n) for n in range(50)]
     for number in range(2):
         for key in honest:
             streams.take(key, number)
     for number in range(10_000):
-        streams.take(Key(f"forged {random.random()}", "h", number), 0)
+        streams.take(Key(f"forged {random.random()}", number), 0)
     assert len(streams) == 100
     assert {streams.take(key, 1) for key in honest} == {Verdict.DUPLICATE}
     assert streams.sources() <= 100

@@ -202,8 +202,7 @@ class Collector:
             if fault >= 0:
                 repeated[number] = reasons[number] = f"header: {REASONS[fault]}"
                 continue
-            # Not by host: a sender of many, a replay or a collector, numbers the envelopes of all in one row.
-            verdict = self.streams.take(Key(arrivals.sources[number], "", stream), sequence)
+            verdict = self.streams.take(Key(arrivals.sources[number], stream), sequence)
             if not verdict.kept:
                 repeated[number] = reasons[number] = verdict.value
         return repeated

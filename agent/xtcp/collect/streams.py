@@ -1,8 +1,9 @@
 """Streams: what sequence numbers say of envelopes that were lost, came twice, or came late.
 
 A sender numbers the envelopes of a stream from 0, and draws the stream's name anew (a random u64) whenever it starts.
-A stream here is (source address, claimed host, stream): nobody can spoil another's count by claiming its name. The
-first number seen begins the account: what was sent before is nobody's loss, and taken where it comes late.
+A stream here is (source address, stream): nobody can spoil another's count by claiming its name, and a sender of many
+hosts numbers the envelopes of all of them in one row. The first number seen begins the account: what was sent before is
+nobody's loss, and taken where it comes late.
 
     a number above the one expected   those between are lost, until they come
     below it, and missed              late: not lost after all
@@ -47,10 +48,9 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Key:
-    """Whose stream it is: the address it comes from ("" where there is none), the host it claims, its name."""
+    """Whose stream it is: the address that it comes from ("" where there is none), and its name."""
 
     source: str
-    host: str
     stream: int
 
 

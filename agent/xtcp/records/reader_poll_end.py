@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from xtcp.poll.trailer import FLAGS, Trailer
 from xtcp.records.envelope_messages import COUNT, HEADER, TRAILER
 from xtcp.records.model import Message, Nested, RecordField
-from xtcp.records.reader_contexts import texts
 from xtcp.records.reader_plain import PlainField, read_fields
 from xtcp.records.reader_slots import Slot, SlotReader
 from xtcp.records.reader_walk import BYTES, VARINT, Ints, Varints
@@ -34,9 +32,8 @@ _KNOWN: Final = frozenset(field.name for field in fields(Trailer))
 
 @dataclass(frozen=True)
 class Headers:
-    """Of n envelopes: the claimed host, stream and sequence u64 (n,); `fault` int64 (n,), -1: none."""
+    """Of n envelopes: stream and sequence u64 (n,); `fault` int64 (n,), -1: none."""
 
-    hostname: Sequence[str]
     stream: NDArray[np.uint64]
     sequence: NDArray[np.uint64]
     fault: Ints
@@ -45,9 +42,7 @@ class Headers:
 def read_headers(varints: Varints, starts: Ints, ends: Ints) -> Headers:
     """The headers `data[start:end]`."""
     found = _HEADER.read(varints, starts, ends)
-    names = texts(varints.data, *found.pieces["hostname"])
-    hosts = [names.values[which] for which in names.which.tolist()]
-    return Headers(hosts, found.scalars["stream"], found.scalars["sequence"], found.fault)
+    return Headers(found.scalars["stream"], found.scalars["sequence"], found.fault)
 
 
 def read_trailer(data: bytes) -> Trailer | None:
