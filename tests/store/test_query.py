@@ -321,6 +321,16 @@ def test_without_sql_it_says_what_is_there(day: Path, capsys: pytest.CaptureFixt
     assert all(view in err for view in VIEWS) and str(day) in err
 
 
+def test_rows_without_polls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a collector of records that have no trailers: counted by themselves, and `latest` is empty."""
+    kept = Kept(tmp_path, "parquet")
+    kept.sink.accept(batch(1, 2))
+    kept.sink.close()
+    assert run(["query", "--dir", str(tmp_path)]) == ExitCode.OK
+    assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["web-1", "1", "2"]
+    assert kept.ask("FROM latest") == kept.ask("FROM polls") == []
+
+
 def test_sql_from_standard_input_and_wrong_sql(day: Path) -> None:
     """As a process: DuckDB's own sentence, exit code 2; a reader that leaves."""
     command = [*XTCP, "query", "--dir", str(day)]

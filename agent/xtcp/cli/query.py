@@ -46,6 +46,11 @@ _OVERVIEW: Final = """
     SELECT hostname, count(*) AS polls, sum(rows - duplicates)::BIGINT AS rows, min(time) AS "first poll",
     max(time) AS "last poll" FROM polls GROUP BY hostname ORDER BY hostname
 """
+# Of rows that came without trailers, as from a collector of records that have none.
+_OVERVIEW_OF_ROWS: Final = """
+    SELECT hostname, count(DISTINCT timestamp_ns) AS times, count(*) AS rows, min(time) AS first, max(time) AS last
+    FROM sockets GROUP BY hostname ORDER BY hostname
+"""
 
 
 def _epilog() -> str:
@@ -118,7 +123,8 @@ def _answer(store: Store, sql: str, form: str) -> None:
 def _overview(store: Store, directory: Path) -> None:
     """What is there, by host; and what can be asked."""
     from xtcp.encode.units import size
+    from xtcp.sinks.partitions import POLLS
 
-    _answer(store, _OVERVIEW, "table")
+    _answer(store, _OVERVIEW if POLLS in store.contents.kinds else _OVERVIEW_OF_ROWS, "table")
     say(f"{directory}: {store.contents.files:,} files, {size(store.contents.bytes)}B; times are UTC")
     say(f"{_views()}\ntheir columns: xtcp query 'DESCRIBE sockets'; examples: xtcp query --help")

@@ -77,6 +77,7 @@ class S3Folder:
             self._filesystem: Any = fs.S3FileSystem(
                 connect_timeout=CONNECT_S,
                 request_timeout=REQUEST_S,
+                retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),  # the sink has pauses of its own
                 **{option: value for option, value in options.items() if value is not None},
             )
             self._filesystem.get_file_info(fs.FileSelector(self._root.partition("/")[0]))
