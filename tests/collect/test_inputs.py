@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import tempfile
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xtcp.collect.arrivals import KERNEL_DROPS, Arrivals, Input
+from xtcp.collect.connections import CUT_OFF, MOST, NO_FRAME, REFUSED
 from xtcp.collect.datagrams import LONGER, SLOT, Datagrams, drops
 from xtcp.collect.frames import BLOCK, Frames
 from xtcp.collect.listening import opened, parsed
@@ -75,6 +77,7 @@ def test_unix_datagrams(tmp_path: Path, one_call: bool) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as dead:
         dead.bind(str(path))
     source = opened(parsed(f"unixgram:{path}"))
+    assert isinstance(source, Datagrams)
     source._one_call = one_call
     with pytest.raises(Temporary, match="in use"):
         opened(parsed(f"unixgram:{path}"))
@@ -90,6 +93,43 @@ def test_unix_datagrams(tmp_path: Path, one_call: bool) -> None:
     assert source.counts.lost == {LONGER: 1}
     source.close()
     assert not path.exists()
+
+
+def test_unix_streams(tmp_path: Path) -> None:
+    """Frames of several connections, however they are cut; a connection that sends none, that ends in one, or is one
+    too many, is counted, and the others go on.
+    """
+    path = str(tmp_path / "s")
+    source = opened(parsed(f"unix:{path}"))
+    with contextlib.ExitStack() as stack:
+
+        def connect() -> socket.socket:
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            sock.connect(path)
+            return sock
+
+        def taken() -> list[bytes]:
+            return [m for _ in range(4) for m in messages(source.take(0.05))]
+
+        one, two = connect(), connect()
+        one.send(framed(b"abc") + framed(b"de")[:1])
+        two.send(framed(bytes(300)))
+        assert sorted(taken()) == [framed(b"abc"), framed(bytes(300))]
+        one.send(framed(b"de")[1:])
+        assert taken() == [framed(b"de")]
+        bad, cut = connect(), connect()
+        bad.send(b"\xff" * 20)
+        cut.send(b"\x09a")
+        cut.close()
+        assert taken() == []
+        many = [connect() for _ in range(MOST)]
+        two.send(framed(b"x"))
+        assert [m for _ in range(MOST) for m in taken()] == [framed(b"x")]
+        assert source.counts.lost == {NO_FRAME: 1, CUT_OFF: 1, REFUSED: 2}
+        assert many[-1].recv(1) == bad.recv(1) == b""
+    taken()
+    source.close()
+    assert not Path(path).exists()
 
 
 def test_an_abstract_name() -> None:

@@ -42,7 +42,7 @@ is is told by the bytes. Rows bear the address they came from (received_from) be
 
 inputs:
   --listen udp:[HOST][:PORT]      datagrams; udp: is 127.0.0.1:13000
-  --listen unixgram:PATH          datagrams of this host
+  --listen unix:PATH              streams of envelopes or records of this host, unixgram:PATH datagrams
   --from file:PATH                a file of envelopes or records, each behind its length; - for standard input
   --from kafka:BROKER/TOPIC       a topic, each value as a datagram; ?group.id=… and librdkafka's other options.
                                   Offsets are committed when every sink has accepted the rows

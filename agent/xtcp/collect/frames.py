@@ -23,6 +23,47 @@ LONGEST_FRAME: Final = 16 << 20
 _LONGEST_LENGTH: Final = 5
 
 
+class FrameBuffer:
+    """Bytes of a stream in, whole frames out. `damage` says where no frame begins; from there on nothing comes out."""
+
+    def __init__(self, longest: int = LONGEST_FRAME) -> None:
+        self.damage = ""
+        self._longest = longest
+        self._held = bytearray()
+        self._at = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes of a frame that is not whole yet."""
+        return len(self._held)
+
+    @property
+    def at(self) -> int:
+        """Where that begins in the stream."""
+        return self._at
+
+    def feed(self, block: bytes) -> list[bytes]:
+        """The frames that are whole now."""
+        self._held += block
+        held = bytes(self._held)
+        messages: list[bytes] = []
+        at = 0
+        while at < len(held) and not self.damage:
+            length, body = _varint(held, at)
+            if length is None:
+                break
+            if length > self._longest:
+                self.damage = f"no message begins at offset {self._at + at:,}"
+            elif body + length > len(held):
+                break
+            else:
+                messages.append(held[at : body + length])
+                at = body + length
+        del self._held[:at]
+        self._at += at
+        return messages
+
+
 class Frames:
     """An `Input` of the file at `path`, `-` for standard input. Raises `XtcpError` where it cannot be opened."""
 
@@ -30,8 +71,7 @@ class Frames:
         self.name = "standard input" if path == "-" else path
         self.counts = InputCounts()
         self._file = _opened(path, self.name)
-        self._held = bytearray()
-        self._at = 0
+        self._buffer = FrameBuffer()
         self._ended = False
 
     def descriptor(self) -> int | None:
@@ -48,16 +88,14 @@ class Frames:
             block = os.read(self._file.fileno(), BLOCK)
         except OSError as error:
             raise DamagedInput(f"{self.name}: {error.strerror or error}.", "It cannot be read.") from error
-        self._held += block
-        messages, used = self._whole()
-        del self._held[:used]
-        self._at += used
-        if not block:
-            self._ended = True
-            if self._held and not self.counts.damage:
-                self.counts.damage = f"it is cut in a message, {len(self._held):,} bytes at offset {self._at:,}"
+        messages = self._buffer.feed(block)
+        damage = self._buffer.damage
+        if not block and self._buffer.held and not damage:
+            damage = f"it is cut in a message, {self._buffer.held:,} bytes at offset {self._buffer.at:,}"
+        self.counts.damage = damage
+        self._ended = not block or bool(damage)
         self.counts.messages += len(messages)
-        self.counts.bytes += used
+        self.counts.bytes += sum(map(len, messages))
         return Arrivals.of(messages)
 
     def mark(self) -> object:
@@ -71,25 +109,6 @@ class Frames:
         """Closes the file; standard input stays open."""
         if self.name != "standard input":
             self._file.close()
-
-    def _whole(self) -> tuple[list[bytes], int]:
-        """The whole frames held, and how many bytes they are."""
-        held = bytes(self._held)
-        messages: list[bytes] = []
-        at = 0
-        while at < len(held):
-            length, body = _varint(held, at)
-            if length is None:
-                break
-            if length > LONGEST_FRAME:
-                self.counts.damage = f"no message begins at offset {self._at + at:,}"
-                self._ended = True
-                break
-            if body + length > len(held):
-                break
-            messages.append(held[at : body + length])
-            at = body + length
-        return messages, at
 
 
 def _varint(held: bytes, at: int) -> tuple[int | None, int]:

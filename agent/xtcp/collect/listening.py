@@ -1,8 +1,9 @@
-"""Where the collector listens: `udp:[HOST][:PORT]` and `unixgram:PATH`, and what is wrong where it cannot.
+"""Where the collector listens: `udp:[HOST][:PORT]`, `unix:PATH`, `unixgram:PATH`, and what is wrong where it cannot.
 
     udp:                     127.0.0.1:13000, where xTCP sends
     udp:0.0.0.0  udp:[::]    every address of this host; the second takes IPv4 as well
-    unixgram:/run/xtcp.sock  of this host alone; the file is made, and removed at the end; `@NAME` is an abstract one
+    unix:/run/xtcp.sock      streams, unixgram: datagrams, of this host alone; the file is made, and removed at the end;
+                             `@NAME` is an abstract one
 
 Nothing is listened on but what was asked for, and by default nobody outside this host can send.
 """
@@ -18,12 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from xtcp.collect.arrivals import Input
+from xtcp.collect.connections import MOST, Connections
 from xtcp.collect.datagrams import Datagrams
 from xtcp.errors import ConfigurationError, PermissionMissing, Temporary, Unavailable, UsageError, XtcpError
 from xtcp.sinks.address import HostPort, host_port
 
 DEFAULT: Final = HostPort("127.0.0.1", 13000)
-FORMS: Final = ("udp:[HOST][:PORT]", "unixgram:PATH")
+FORMS: Final = ("udp:[HOST][:PORT]", "unix:PATH", "unixgram:PATH")
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,18 @@ def parsed(text: str) -> Listening:
         zero = rest.endswith(":0")
         where = host_port(rest.removesuffix(":0") if zero else rest, DEFAULT, of=text)
         return Listening(scheme, HostPort(where.host, 0) if zero else where)
-    if colon and scheme == "unixgram" and rest:
+    if colon and scheme in {"unix", "unixgram"} and rest:
         return Listening(scheme, rest)
     raise UsageError(f"{text!r} says nothing to listen on.", "", f"Write {' or '.join(FORMS)}")
 
 
-def opened(listening: Listening) -> Datagrams:
+def opened(listening: Listening) -> Input:
     """The bound socket as an input. Raises `XtcpError`."""
     try:
         if isinstance(listening.where, str):
-            return _Unix(_bound_unix(listening.where), listening.name)
+            if listening.scheme == "unix":
+                return _Streams(_bound_unix(listening.where, socket.SOCK_STREAM), listening.name)
+            return _Grams(_bound_unix(listening.where, socket.SOCK_DGRAM), listening.name)
         sock = _bound(listening.where)
     except OSError as error:
         raise _refusal(listening, error) from error
@@ -78,30 +83,32 @@ def _bound(where: HostPort) -> socket.socket:
     return sock
 
 
-def _bound_unix(path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+def _bound_unix(path: str, kind: socket.SocketKind) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, kind)
     try:
-        _remove_orphan(path)
+        _remove_orphan(path, kind)
         sock.bind("\0" + path[1:] if path.startswith("@") else path)
+        if kind == socket.SOCK_STREAM:
+            sock.listen(MOST)
     except OSError:
         sock.close()
         raise
     return sock
 
 
-def _remove_orphan(path: str) -> None:
+def _remove_orphan(path: str, kind: socket.SocketKind) -> None:
     """Removes a socket that nobody listens on any more; anything else stays, and binding says so."""
     file = Path(path)
     if not (file.exists() and stat.S_ISSOCK(file.stat().st_mode)):
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             file.unlink()
 
 
-class _Unix(Datagrams):
+class _Grams(Datagrams):
     """A socket in the file system, removed when it is closed."""
 
     def __init__(self, sock: socket.socket, name: str) -> None:
@@ -111,8 +118,25 @@ class _Unix(Datagrams):
     def close(self) -> None:
         """Closes it and removes its file."""
         super().close()
-        with contextlib.suppress(OSError, ValueError):  # an abstract name begins with a zero, and has no file
-            Path(os.fsdecode(self._path)).unlink()
+        _unlink(self._path)
+
+
+class _Streams(Connections):
+    """The same for streams."""
+
+    def __init__(self, sock: socket.socket, name: str) -> None:
+        super().__init__(sock, name)
+        self._path: str | bytes = sock.getsockname()
+
+    def close(self) -> None:
+        """Closes it and removes its file."""
+        super().close()
+        _unlink(self._path)
+
+
+def _unlink(path: str | bytes) -> None:
+    with contextlib.suppress(OSError, ValueError):  # an abstract name begins with a zero, and has no file
+        Path(os.fsdecode(path)).unlink()
 
 
 def _refusal(listening: Listening, error: OSError) -> XtcpError:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from xtcp.collect.arrivals import Input
 from xtcp.collect.checkpoints import Checkpoints
 from xtcp.collect.collector import ROWS_PER_DATAGRAM, ROWS_PER_MESSAGE, Collector
+from xtcp.collect.datagrams import Datagrams
 
 if TYPE_CHECKING:
     from xtcp.sinks.fan_out import FanOut
@@ -97,7 +98,10 @@ class Running:
                 arrivals = one.take(0)
                 if arrivals is None or not (len(arrivals.starts) or arrivals.cut):
                     break
-                self._collector.take(arrivals, self._limits.rows_per_datagram)
+                self._collector.take(arrivals, self._most_rows(one))
+
+    def _most_rows(self, one: Input) -> int:
+        return self._limits.rows_per_datagram if isinstance(one, Datagrams) else ROWS_PER_MESSAGE
 
     def _turn(self, wait_s: float) -> bool:
         """Takes from each input once; whether anything came."""
@@ -119,7 +123,6 @@ class Running:
                 self._inputs.remove(one)
                 continue
             came += len(arrivals.starts)
-            most = self._limits.rows_per_datagram if descriptor is not None else ROWS_PER_MESSAGE
-            self._collector.take(arrivals, most)
+            self._collector.take(arrivals, self._most_rows(one))
         self._last = came
         return came > 0
