@@ -81,7 +81,7 @@ def _fields(message: Message, names: str, numbers: str) -> list[str]:
 
 def _column(field: RecordField) -> str:
     if field.derivation is Derivation.CONSTANT:
-        return "a constant"
+        return f"none: `?{field.name}=…` of the destination"
     if not field.column:
         return "none: nothing here knows it"
     same = field.derivation is Derivation.SAME

@@ -31,7 +31,7 @@ def of(text: str, **options: str) -> Destination:
 def test_brokers_and_topic(text: str, brokers: str, topic: str) -> None:
     """A broker without a port has Kafka's."""
     meant = target(of(text))
-    assert (meant.brokers, meant.topic, meant.record) == (brokers, topic, "flat")
+    assert (meant.brokers, meant.topic, meant.records.layout) == (brokers, topic, "flat")
 
 
 @pytest.mark.parametrize(

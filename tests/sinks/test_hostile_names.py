@@ -31,6 +31,7 @@ from xtcp.ledger import Account, Ledger
 from xtcp.poll.live import this_host
 from xtcp.sinks.destination import parse
 from xtcp.sinks.kafka_messages import messages
+from xtcp.sinks.record_choice import RecordChoice
 from xtcp.spelling import LONGEST_NAME, cleaned
 
 NAMES = {
@@ -165,7 +166,7 @@ def test_fault_88_statsd(name: str) -> None:
 def test_fault_88_kafka(name: str) -> None:
     """Key and value of a message; a key is a text that UTF-8 can write."""
     for record in RECORDS:
-        made = messages(record)
+        made = messages(RecordChoice(record))
         for message in (*made.of(rows(name)), *made.end_poll(replace(TRAILER, hostname=name))):
             key = message.key or b""
             assert (key if isinstance(key, bytes) else key.encode()) == cleaned(name).encode()

@@ -9,7 +9,7 @@ neither.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -43,11 +43,18 @@ class Packet(NamedTuple):
 class Envelopes:
     """Envelopes of the layout `name`, each at most `limit_bytes` with the length before it.
 
-    `stream` tells this sender's envelopes from those of others, None: drawn at random. Raises ValueError for a layout
-    without envelopes.
+    `stream` tells this sender's envelopes from those of others, None: drawn at random; `constants` as `RecordEncoder`
+    has them. Raises ValueError for a layout without envelopes.
     """
 
-    def __init__(self, name: str, *, limit_bytes: int, stream: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        limit_bytes: int,
+        stream: int | None = None,
+        constants: Mapping[str, int | str] | None = None,
+    ) -> None:
         form = LAYOUTS[name].envelope
         if form is None:
             raise ValueError(f"records of the layout {name} have no envelope")
@@ -55,7 +62,7 @@ class Envelopes:
         self._limit = limit_bytes
         self.stream = secrets.randbits(64) if stream is None else stream
         self._sequence = 0
-        self._encoder = RecordEncoder(LAYOUTS[name], frame=form.record)
+        self._encoder = RecordEncoder(LAYOUTS[name], constants, frame=form.record)
 
     def cut(self, batch: Batch) -> Iterator[Packet]:
         """All rows of `batch`, as many in an envelope as fit. Take all before the next batch is cut."""

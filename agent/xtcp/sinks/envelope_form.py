@@ -12,32 +12,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from xtcp.records.encoder import RecordEncoder
-from xtcp.records.envelopes import Envelopes
-from xtcp.records.layouts import LAYOUTS
 from xtcp.records.varints import varint
 
 if TYPE_CHECKING:
     from xtcp.batch import Batch
     from xtcp.poll.trailer import Trailer
     from xtcp.sinks.form import Form, Piece
+    from xtcp.sinks.record_choice import RecordChoice
 
 # xtcp2's limit of an envelope; a row is never as large, for it comes in a datagram of the kernel's.
 LIMIT_BYTES: Final = 768 << 10
 
 
-def envelope_form(record: str, *, socket: bool = False) -> Form:
+def envelope_form(records: RecordChoice, *, socket: bool = False) -> Form:
     """The form for records of a layout, in a file or on a stream socket."""
-    if record == "xtcp":
-        return Delimited()
-    return Enveloped(record, framed=socket and record.startswith("xtcp2"))
+    if records.bare:
+        return Delimited(records)
+    return Enveloped(records, framed=socket and records.layout.startswith("xtcp2"))
 
 
 class Enveloped:
     """Envelopes of one stream, their sequence numbers from 0; `framed`: each behind its length once more."""
 
-    def __init__(self, record: str, *, framed: bool = False) -> None:
-        self._envelopes = Envelopes(record, limit_bytes=LIMIT_BYTES)
+    def __init__(self, records: RecordChoice, *, framed: bool = False) -> None:
+        self._envelopes = records.envelopes(LIMIT_BYTES)
         self._framed = framed
 
     def begin(self) -> bytes:
@@ -66,8 +64,8 @@ class Enveloped:
 class Delimited:
     """xtcp records, each behind its length."""
 
-    def __init__(self) -> None:
-        self._encoder = RecordEncoder(LAYOUTS["xtcp"], delimited=True)
+    def __init__(self, records: RecordChoice) -> None:
+        self._encoder = records.encoder(delimited=True)
 
     def begin(self) -> bytes:
         """Nothing."""

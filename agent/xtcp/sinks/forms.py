@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from xtcp.errors import UsageError
 from xtcp.sinks.destination import one_of
+from xtcp.sinks.record_choice import CONSTANTS, record_choice
 
 if TYPE_CHECKING:
     from xtcp.sinks.destination import Destination
@@ -16,21 +17,22 @@ TEXTS: Final = ("json", "csv")
 ENVELOPES: Final = "envelopes"
 ARROW: Final = "arrow"
 FORMATS: Final = (*TEXTS, ENVELOPES, ARROW)
-RECORDS: Final = ("flat", "xtcp2-1", "xtcp2-2", "xtcp")
 
 
 def form_of(destination: Destination, otherwise: str = "json", *, socket: bool = False) -> Callable[[], Form]:
     """What makes the form, from the beginning each time, for a file or a stream socket. Raises `UsageError`."""
-    form = one_of(destination, "format", FORMATS, ENVELOPES if "record" in destination.options else otherwise)
-    record = one_of(destination, "record", RECORDS, "flat")
-    if form != ENVELOPES and "record" in destination.options:
-        raise UsageError(f"{destination.name}: record has no meaning with format={form}.", "", "Leave one of them out.")
+    of_records = [name for name in ("record", *CONSTANTS) if name in destination.options]
+    form = one_of(destination, "format", FORMATS, ENVELOPES if of_records else otherwise)
+    if form != ENVELOPES and of_records:
+        what = f"{destination.name}: {of_records[0]} has no meaning with format={form}."
+        raise UsageError(what, "", "Leave one of them out.")
+    records = record_choice(destination)
 
     def make() -> Form:
         if form == ENVELOPES:
             from xtcp.sinks.envelope_form import envelope_form
 
-            return envelope_form(record, socket=socket)
+            return envelope_form(records, socket=socket)
         if form == ARROW:
             from xtcp.sinks.arrow_stream import ArrowForm
 

@@ -90,7 +90,7 @@ class Kafka:
         self._target = target
         self._account = account
         self._config = target.config()
-        self._messages = form or messages(target.record)
+        self._messages = form or messages(target.records)
         self._pending: deque[Message] = deque()
         self._held = 0
         # What reports said and the account does not know yet.

@@ -10,14 +10,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from xtcp.records import varints
-from xtcp.records.encoder import RecordEncoder
-from xtcp.records.envelopes import Envelopes
 from xtcp.records.layouts import LAYOUTS
-from xtcp.sinks.kafka_target import BARE
 
 if TYPE_CHECKING:
     from xtcp.batch import Batch
     from xtcp.poll.trailer import Trailer
+    from xtcp.sinks.record_choice import RecordChoice
 
 OVERSIZE: Final = "oversize"
 
@@ -57,17 +55,20 @@ class Messages(Protocol):
 class Enveloped:
     """Envelopes of records of a layout (`xtcp.records`)."""
 
-    def __init__(self, layout: str) -> None:
-        self._layout = layout
+    def __init__(self, records: RecordChoice) -> None:
+        self._chosen = records
         self._limit = LIMIT_BYTES
-        form = LAYOUTS[layout].envelope
+        form = LAYOUTS[records.layout].envelope
         self._record_tag = 0 if form is None else form.record << 3 | varints.LENGTH
         self._begin()
 
     def _begin(self) -> None:
         """A stream of envelopes; its number stands in them too, and counts from 0."""
-        self._envelopes = Envelopes(self._layout, limit_bytes=self._limit)
-        self._headers: Headers = [("xtcp-record", self._layout), ("xtcp-stream", f"{self._envelopes.stream:016x}")]
+        self._envelopes = self._chosen.envelopes(self._limit)
+        self._headers: Headers = [
+            ("xtcp-record", self._chosen.layout),
+            ("xtcp-stream", f"{self._envelopes.stream:016x}"),
+        ]
 
     def of(self, batch: Batch) -> list[Message]:
         """An envelope a message."""
@@ -100,8 +101,8 @@ class Enveloped:
 class Bare:
     """xtcp records, each a message by itself, as xTCP's forwarder has them."""
 
-    def __init__(self) -> None:
-        self._encoder = RecordEncoder(LAYOUTS[BARE])
+    def __init__(self, records: RecordChoice) -> None:
+        self._encoder = records.encoder()
 
     def of(self, batch: Batch) -> list[Message]:
         """A record a message."""
@@ -119,9 +120,9 @@ class Bare:
         return []
 
 
-def messages(record: str) -> Messages:
-    """For one of `kafka_target.RECORDS`."""
-    return Bare() if record == BARE else Enveloped(record)
+def messages(records: RecordChoice) -> Messages:
+    """For what a destination asks for."""
+    return Bare(records) if records.bare else Enveloped(records)
 
 
 def _parted(envelope: bytes, record_tag: int) -> tuple[list[bytes], list[bytes]]:

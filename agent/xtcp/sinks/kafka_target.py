@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from xtcp.errors import UsageError
-from xtcp.sinks.destination import Destination, one_of
+from xtcp.sinks.destination import Destination
+from xtcp.sinks.record_choice import CONSTANTS, RecordChoice, record_choice
 from xtcp.sinks.secret_file import secret_in
 
 if TYPE_CHECKING:
     from xtcp.sinks.destination import Maker
 
 PORT: Final = 9092
-RECORDS: Final = ("flat", "xtcp", "xtcp2-1", "xtcp2-2")
-BARE: Final = "xtcp"
 
 # librdkafka's own queue is 1 GiB, and its producer neither idempotent nor waiting for all replicas, by its defaults.
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -58,12 +57,12 @@ class Target:
     name: str
     brokers: str
     topic: str
-    record: str
+    records: RecordChoice
     options: Mapping[str, str]
 
     def config(self) -> dict[str, str]:
         """What librdkafka's producer is told. Raises as `told` does."""
-        kind = BARE_DEFAULTS if self.record == BARE else ENVELOPE_DEFAULTS
+        kind = BARE_DEFAULTS if self.records.bare else ENVELOPE_DEFAULTS
         return {**DEFAULTS, **kind, **self.told()}
 
     def told(self) -> dict[str, str]:
@@ -83,7 +82,7 @@ def target(destination: Destination) -> Target:
         raise UsageError(f"{name} names no brokers and topic.", "", "Write kafka:BROKER:9092/TOPIC")
     if not _TOPIC.fullmatch(topic) or topic in {".", ".."}:
         raise UsageError(f"{name}: {topic!r} is no name of a topic.", "It has letters, digits, dots, - and _.", "")
-    options = {option: value for option, value in destination.options.items() if option != "record"}
+    options = {option: value for option, value in destination.options.items() if option not in {"record", *CONSTANTS}}
     for option in options:
         why = REFUSED.get(option)
         if why is not None:
@@ -92,7 +91,7 @@ def target(destination: Destination) -> Target:
         if found and found[1] in options:
             raise UsageError(f"{name}: {found[1]} and {option} are both there.", "", "Leave one of them out.")
     brokers = ",".join(_broker(name, part) for part in hosts.split(","))
-    return Target(name, brokers, topic, one_of(destination, "record", RECORDS, RECORDS[0]), options)
+    return Target(name, brokers, topic, record_choice(destination), options)
 
 
 def _broker(name: str, text: str) -> str:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from xtcp.records.encoder import RecordEncoder
-from xtcp.records.layouts import LAYOUTS
 from xtcp.sinks.transmission import Datagrams
 
 if TYPE_CHECKING:
     from xtcp.batch import Batch
     from xtcp.poll.trailer import Trailer
     from xtcp.records.envelopes import Packet
+    from xtcp.sinks.record_choice import RecordChoice
 
 
 class Packing(Protocol):
@@ -29,16 +28,16 @@ class Packing(Protocol):
         ...
 
 
-def packing(record: str, limit_bytes: int) -> Packing:
-    """Of records of a layout; `xtcp` ones stand bare, one a datagram, as xTCP sends them, all others in envelopes."""
-    return BareRecords(limit_bytes) if record == "xtcp" else InEnvelopes(record, limit_bytes)
+def packing(records: RecordChoice, limit_bytes: int) -> Packing:
+    """Records without an envelope stand bare, one a datagram, as xTCP sends them, all others in envelopes."""
+    return BareRecords(records, limit_bytes) if records.bare else InEnvelopes(records, limit_bytes)
 
 
 class BareRecords:
     """A record a datagram, nothing before or behind it, no end of a poll."""
 
-    def __init__(self, limit_bytes: int) -> None:
-        self._encoder = RecordEncoder(LAYOUTS["xtcp"])
+    def __init__(self, records: RecordChoice, limit_bytes: int) -> None:
+        self._encoder = records.encoder()
         self._limit = limit_bytes
 
     def rows(self, batch: Batch) -> Datagrams:
@@ -55,10 +54,8 @@ class BareRecords:
 class InEnvelopes:
     """Envelopes with a sequence number each, as many rows in one as fit; ours end a poll with its trailer."""
 
-    def __init__(self, record: str, limit_bytes: int) -> None:
-        from xtcp.records.envelopes import Envelopes
-
-        self._envelopes = Envelopes(record, limit_bytes=limit_bytes)
+    def __init__(self, records: RecordChoice, limit_bytes: int) -> None:
+        self._envelopes = records.envelopes(limit_bytes)
 
     def rows(self, batch: Batch) -> Datagrams:
         """Those that fit."""

@@ -64,17 +64,23 @@ _S3: Final[Mapping[str, str]] = {
 _FORMAT: Final = "json, csv or envelopes"
 _RECORD: Final = "of envelopes: flat, xtcp2-1, xtcp2-2, or xtcp: bare records, each behind its length (default flat)"
 
+_FILLED: Final[Mapping[str, str]] = {
+    "tag": "what stands in every record's field of this name; xtcp's and xtcp2's have one",
+    "label": "likewise, of xtcp2",
+    "location": "likewise, of xtcp2",
+}
+
 SCHEMES: Final[Mapping[str, Scheme]] = {
     "stdout": Scheme(
         "stdout:[?format=json|csv|envelopes|arrow]",
         "standard output, an object a line",
-        {"format": _FORMAT, "record": _RECORD},
+        {"format": _FORMAT, "record": _RECORD, **_FILLED},
         "xtcp.sinks.files:stdout",
     ),
     "file": Scheme(
         "file:PATH[?format=json|csv|envelopes|arrow]",
         "a file, emptied first; csv where it ends in .csv, envelopes in .envelopes, an Arrow stream in .arrow",
-        {"format": _FORMAT, "record": _RECORD},
+        {"format": _FORMAT, "record": _RECORD, **_FILLED},
         "xtcp.sinks.files:file",
     ),
     "udp": Scheme(
@@ -82,6 +88,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
         "datagrams, to 127.0.0.1:13000 where nothing else is said; xtcp records, or envelopes",
         {
             "record": "xtcp: one bare record a datagram (default); flat, xtcp2-1, xtcp2-2: numbered envelopes",
+            **_FILLED,
             "mtu": "bytes that a datagram has at most; a row that is larger is dropped (default 1432)",
             "rate": "rows a second at most, for receivers that bursts are too much for (default: no limit)",
             "hmac-key": "a file with a key a line; datagrams are signed with the first",
@@ -95,7 +102,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "unix": Scheme(
         "unix:PATH[?format=json|csv|envelopes]",
         "a stream to a socket of this host, opened again where it ends",
-        {"format": _FORMAT, "record": _RECORD},
+        {"format": _FORMAT, "record": _RECORD, **_FILLED},
         "xtcp.sinks.unix:stream",
         far=True,
     ),
@@ -104,6 +111,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
         "datagrams to a socket of this host",
         {
             "record": "flat (default), xtcp2-1, xtcp2-2: numbered envelopes; xtcp: one bare record a datagram",
+            **_FILLED,
             "mtu": "bytes that a datagram has at most; a row that is larger is dropped (default 65507)",
         },
         "xtcp.sinks.unix:gram",
@@ -151,6 +159,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
         "a Kafka topic; librdkafka's own options go to it (linger.ms=50, sasl.username=…)",
         {
             "record": "flat, xtcp, xtcp2-1 or xtcp2-2 (default flat)",
+            **_FILLED,
             "sasl.password.file": "its first line is the password; the same for every other password and secret",
         },
         "xtcp.sinks.kafka_target:prepare",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from xtcp import amounts
 from xtcp.sinks.address import HostPort, host_port
-from xtcp.sinks.destination import Destination, amount, one_of
+from xtcp.sinks.destination import Destination, amount
+from xtcp.sinks.record_choice import XTCP, record_choice
 from xtcp.sinks.udp_socket import Marks, connected
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from xtcp.sinks.sink import Sink
 
 DEFAULT: Final = HostPort("127.0.0.1", 13000)
-RECORDS: Final = ("xtcp", "flat", "xtcp2-1", "xtcp2-2")
 # What fits an Ethernet frame with IPv6, and tunnels, to spare; and what UDP over IPv4 can carry at all.
 MTU: Final = 1432
 LEAST_MTU: Final = 256
@@ -31,7 +31,7 @@ MOST_MTU: Final = 65_507
 def prepare(destination: Destination) -> Maker:
     """Checks the options; the name is resolved later, by the sink on its own thread."""
     where = host_port(destination.address, DEFAULT, of=destination.name)
-    record = one_of(destination, "record", RECORDS, "xtcp")
+    records = record_choice(destination, XTCP)
     limit_bytes = amount(destination, "mtu", amounts.within(LEAST_MTU, MOST_MTU), MTU)
     rate = amount(destination, "rate", amounts.count, 0)
     keys = _keys(destination.options.get("hmac-key"))
@@ -51,11 +51,11 @@ def prepare(destination: Destination) -> Maker:
             destination.name, lambda: connected(where, marks), pace=Pace(rate or None), changes=True
         )
         if keys is None:
-            return DatagramRows(account, sender, packing(record, limit_bytes))
+            return DatagramRows(account, sender, packing(records, limit_bytes))
         from xtcp.records.signature import FOOTER
         from xtcp.sinks.signed import Signed
 
-        return DatagramRows(account, sender, Signed(packing(record, limit_bytes - FOOTER), keys))
+        return DatagramRows(account, sender, Signed(packing(records, limit_bytes - FOOTER), keys))
 
     return make
 

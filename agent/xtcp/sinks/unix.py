@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from xtcp import amounts
 from xtcp.errors import UsageError
-from xtcp.sinks.destination import Destination, amount, one_of
-from xtcp.sinks.forms import RECORDS, form_of
+from xtcp.sinks.destination import Destination, amount
+from xtcp.sinks.forms import form_of
+from xtcp.sinks.record_choice import record_choice
 
 if TYPE_CHECKING:
     from xtcp.ledger import Account
@@ -38,7 +39,7 @@ def stream(destination: Destination) -> Maker:
 def gram(destination: Destination) -> Maker:
     """`unixgram:PATH`."""
     path = _path(destination)
-    record = one_of(destination, "record", RECORDS, "flat")
+    records = record_choice(destination)
     limit_bytes = amount(destination, "mtu", amounts.within(256, GRAM_BYTES), GRAM_BYTES)
 
     def make(account: Account) -> Sink:
@@ -47,7 +48,7 @@ def gram(destination: Destination) -> Maker:
         from xtcp.sinks.packing import packing
 
         sender = DatagramSocket(destination.name, partial(_connected, path, socket.SOCK_DGRAM))
-        return DatagramRows(account, sender, packing(record, limit_bytes))
+        return DatagramRows(account, sender, packing(records, limit_bytes))
 
     return make
 
