@@ -1,4 +1,4 @@
-"""Batch to text: an encoder a format. No I/O; the same batches give the same text.
+"""Batch to text: an encoder a format; and to Arrow. No I/O; the same batches give the same text.
 
 cells       one value to text: addresses, states, texts, bytes
 lines       many rows to text, by one format a presence pattern
@@ -6,6 +6,7 @@ json_lines  one JSON object a row
 csv_lines   RFC 4180
 units       numbers for people
 table       aligned columns for people
+arrow       the same values as columns, for Arrow and Parquet; arrow_library is pyarrow, or how to get it
 
 This module itself imports no NumPy, so that the names of the formats are to be had without.
 """
