@@ -7,6 +7,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,18 @@ def three_parts(finished: Finished, code: int, *words: str) -> str:
     for word in words:
         assert word in text, text
     return text
+
+
+@contextmanager
+def started(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in this environment, its output in pipes; killed where the test ends before it does."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    with subprocess.Popen(argv, env=ENVIRONMENT, **pipes) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def raw_dump(path: Path, *cookies: int) -> Path:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import ENVIRONMENT, REPLAY, XTCP
+from tests.cli.running import REPLAY, XTCP, started
 from tests.replay.made import pcap, row, saved
 
 
@@ -38,7 +37,7 @@ COMMANDS = [
 def test_fault_71_a_reader_that_leaves(command: tuple[str, ...], before: int, capture: str) -> None:
     """Before the first byte, and behind it: exit 0, nothing on standard error of it."""
     argv = [capture if argument == "CAPTURE" else argument for argument in command]
-    with subprocess.Popen(argv, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with started(argv) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.read(before)
         process.stdout.close()
@@ -50,7 +49,7 @@ def test_fault_71_a_reader_that_leaves(command: tuple[str, ...], before: int, ca
 def test_fault_71_the_agent_goes_on_for_its_other_destinations(tmp_path: Path, capture: str) -> None:
     """Standard output is not the only one: the file is whole."""
     argv = [*REPLAY, "send", capture, "--speed", "max", "--dest", "stdout:", "--dest", f"file:{tmp_path}/rows"]
-    with subprocess.Popen(argv, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with started(argv) as process:
         assert process.stdout is not None
         process.stdout.close()
         process.wait(30)

@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.cli.running import ENVIRONMENT, REPLAY, XTCP
+from tests.cli.running import ENVIRONMENT, REPLAY, XTCP, started
 from tests.conftest import ROOT
 
 
@@ -19,7 +19,7 @@ def test_many_hosts_of_one_sender_lose_nothing(tmp_path: Path) -> None:
     capture = sorted((ROOT / "pcaps").rglob("zoo.pcapng"))[0]
     stats = tmp_path / "stats"
     command = [*XTCP, "collect", "--listen", "udp:127.0.0.1:0", "--dest", "null:", "--stats", str(stats)]
-    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE) as collector:
+    with started(command, stdout=subprocess.DEVNULL) as collector:
         assert collector.stderr is not None
         said = os.read(collector.stderr.fileno(), 4096).decode()
         found = re.search(r"udp:127\.0\.0\.1:(\d+)", said)
