@@ -113,17 +113,32 @@ def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
     assert (told["rows"], told["streams"]["lost"], told["sources"]["127.0.0.1"]["hosts"]) == (50, 0, ["web1"])
 
 
-def test_a_reader_that_stands_still_does_not_hold_up_the_end() -> None:
-    """SIGTERM ends it in the time that a container has; what was not written is counted. A second signal: at once."""
+def test_a_reader_that_stands_still_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """SIGTERM ends it in the time that a container has, what comes from a file and waits for room too; what was not
+    written is counted. A second signal: at once.
+    """
     sent = messages("flat", sockets(range(3000)))
-    with listening() as (process, port, said):
+    (tmp_path / "rows.pb").write_bytes(b"".join(messages("flat", sockets(range(200_000)), limit=60_000)))
+    waiting = subprocess.Popen(
+        [*XTCP, "collect", "--from", f"file:{tmp_path}/rows.pb", "--dest", "stdout:?queue=64K"],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with listening() as (process, port, said), waiting:
         send(port, sent)
-        assert lines(process, 1)
+        assert lines(process, 1) and lines(waiting, 1)
         begin = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == ExitCode.TEMPORARY
+        for each in (process, waiting):
+            each.send_signal(signal.SIGTERM)
+        for each in (process, waiting):
+            assert each.wait(20) == ExitCode.TEMPORARY
         assert time.monotonic() - begin < 15
-    assert re.search(r"stdout: [\d,]+ offered = .* dropped \(closed [\d,]+\) \+ 0 in flight", "\n".join(said))
+        assert waiting.stderr is not None
+        told = waiting.stderr.read()
+    for text in (told, "\n".join(said)):
+        assert re.search(r"stdout: [\d,]+ offered = .* dropped \(closed [\d,]+\) \+ 0 in flight", text), text
     with listening() as (process, port, _):
         send(port, sent)
         assert lines(process, 1)

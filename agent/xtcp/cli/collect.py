@@ -6,6 +6,7 @@ import argparse
 import json
 import signal
 import sys
+import threading
 import time
 import traceback
 from contextlib import ExitStack, closing
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
 
     from xtcp.collect.arrivals import Input
     from xtcp.collect.collector import Collector
+    from xtcp.daemon.signals import Signals
     from xtcp.sinks.destination import Destination
     from xtcp.sinks.fan_out import FanOut
 
 # A line so often on a terminal.
 EVERY_S: Final = 60.0
+# How long the loop may take to notice a signal.
+STUCK_S: Final = 1.0
 ROWS: Final = 2000
 
 _EXAMPLES = """\
@@ -139,9 +143,14 @@ def handle(args: argparse.Namespace) -> int:
         )
         if not args.quiet and args.listen:
             say(f"listening on {', '.join(one.name for one in inputs)}")
+        left_loop = threading.Event()
+        watcher = threading.Thread(target=_unblock, args=(signals, left_loop, fan), daemon=True)
+        watcher.start()
         try:
             running.run()
         finally:
+            left_loop.set()
+            watcher.join()
             fan.close()
             settled = running.settle()
             # Who reads nothing but standard output, and leaves, wants to hear nothing more: `| head`.
@@ -156,6 +165,17 @@ def handle(args: argparse.Namespace) -> int:
     code = _judge(fan, report, settled=settled)
     interrupted = signals.ended_by == signal.SIGINT
     return ExitCode.INTERRUPTED if interrupted and code == ExitCode.OK else code
+
+
+def _unblock(signals: Signals, left_loop: threading.Event, fan: FanOut) -> None:
+    """Closes the sinks where one that stands still keeps the loop from noticing that it is to end."""
+    from xtcp.collect.running import LOOK_S
+    from xtcp.sinks.sink import PATIENCE_S
+
+    while not left_loop.wait(LOOK_S):
+        if signals.ending and not left_loop.wait(STUCK_S):
+            fan.close(PATIENCE_S - STUCK_S)
+            return
 
 
 class _Report:
