@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from xtcp.batch import Batch
 from xtcp.records import varints
-from xtcp.records.fields import Part, Source, fields_of
+from xtcp.records.fields import Bits, Part, Source, fields_of
 from xtcp.records.model import Derivation, Layout
 from xtcp.records.varints import WORD_BYTES, Piece
 
@@ -74,12 +74,13 @@ class RecordEncoder:
         batch = batch.select(self._columns)
         buffer = self._buffer
         buffer.clear(batch.rows)
+        bits = Bits(batch)
         rows: list[NDArray[np.int64]] = []
         for group in _groups(batch, by_family=self._by_family):
             for start in range(0, len(group), BLOCK_ROWS):
                 block = group[start : start + BLOCK_ROWS]
                 rows.append(block)
-                source = Source(batch, block, self._constants, self._count)
+                source = Source(batch, block, bits, self._constants, self._count)
                 buffer.write(list(fields_of(self._layout.record, source)), len(block), self._frame)
                 self._count += len(block)
         return buffer.encoded(np.concatenate(rows) if rows else np.zeros(0, np.int64))

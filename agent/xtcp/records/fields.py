@@ -92,13 +92,34 @@ class Blobs:
 Part: TypeAlias = Piece | Exact | Blocks | Blobs
 
 
+class Bits:
+    """Which bits occur in a column of a batch, looked for once: 0 where all of it is, as long as the largest number."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._known: dict[str, int] = {}
+
+    def of(self, name: str) -> int:
+        """Of a column of numbers; -1 of any other, and of one that is not there."""
+        known = self._known.get(name)
+        if known is None:
+            column: NDArray[Any] | None = self._batch.columns.get(name)
+            known = -1
+            if column is not None and column.ndim == 1 and column.dtype.kind in "iu":
+                known = int(np.bitwise_or.reduce(column.view(np.uint64) if column.dtype == np.int64 else column))
+            self._known[name] = known
+        return known
+
+
 class Source:
     """The columns of a block: `rows` of `batch`, all of one presence pattern and, where it is known, one family.
 
     `constants` by field name; `count` records went before.
     """
 
-    def __init__(self, batch: Batch, rows: NDArray[np.int64], constants: Mapping[str, int | str], count: int) -> None:
+    def __init__(
+        self, batch: Batch, rows: NDArray[np.int64], bits: Bits, constants: Mapping[str, int | str], count: int
+    ) -> None:
         self._batch = batch
         self._rows: slice | NDArray[np.int64] = rows
         if int(rows[-1]) - int(rows[0]) + 1 == len(rows):
@@ -106,6 +127,8 @@ class Source:
         self._first = int(rows[0])
         self._context = batch.context.constants()
         self._constants = constants
+        self._bits = bits
+        self.whole = len(rows) == batch.rows
         self.count = count
         self.size = len(rows)
 
@@ -115,13 +138,18 @@ class Source:
             return self._constants.get(field.name)
         if field.derivation is Derivation.COUNTER:
             return np.arange(self.count + 1, self.count + self.size + 1, dtype=np.uint64)
-        if field.column in self._context:
-            return self._context[field.column]
-        column: NDArray[Any] | None = self._batch.columns.get(field.column)
-        mask = self._batch.valid.get(field.column)
+        name = field.column
+        if name in self._context:
+            return self._context[name]
+        column: NDArray[Any] | None = self._batch.columns.get(name)
+        mask = self._batch.valid.get(name)
         if column is None or (mask is not None and not mask[self._first]):
             return None
-        return column[self._rows]
+        return 0 if self._bits.of(name) == 0 else column[self._rows]
+
+    def bits(self, field: RecordField) -> int:
+        """Which bits may occur in the field's column."""
+        return self._bits.of(field.column)
 
     @property
     def ipv4(self) -> bool:
@@ -173,7 +201,7 @@ def _field(field: RecordField, source: Source) -> Iterator[Part]:
     elif value.dtype.kind == "S":
         yield from _texts(field, value)
     else:
-        yield from _numbers(field, value)
+        yield from _numbers(field, value, source)
 
 
 def _same(field: RecordField, value: int | str) -> Iterator[Part]:
@@ -203,13 +231,16 @@ def _derived(field: RecordField, value: Any) -> Any:
             return value
 
 
-def _numbers(field: RecordField, column: NDArray[Any]) -> Iterator[Part]:
-    column = _derived(field, column)
+def _numbers(field: RecordField, column: NDArray[Any], source: Source) -> Iterator[Part]:
+    bits = source.bits(field)
+    if field.derivation is not Derivation.SAME:
+        column = _derived(field, column)
+        bits = int(np.bitwise_or.reduce(column))
     unsigned = column.view(np.uint64) if column.dtype == np.int64 else column
-    # All bits that occur: 0 where all are, as long as the largest, and equal to the first where all are the same.
-    bits = int(np.bitwise_or.reduce(unsigned))
-    if bits == int(unsigned[0]) and (unsigned == unsigned[0]).all():
-        yield from _same_number(field, bits)
+    # One value throughout has all bits that occur, unless others occur in rows that are not looked at.
+    first = int(unsigned[0])
+    if (bits == first or not source.whole) and (unsigned == unsigned[0]).all():
+        yield from _same_number(field, first)
         return
     prefix = varints.tag(field.number, varints.VARINT)
     yield from varints.numbers(prefix, unsigned, bits, zeros=field.presence is Presence.GIVEN)
