@@ -16,12 +16,11 @@ from tests.sinks.standins import TRAILER
 from xtcp.chunk import Context
 from xtcp.collect import expansion
 from xtcp.collect.arrivals import Arrivals
+from xtcp.collect.bounds import LARGEST_MESSAGE, ROWS_PER_DATAGRAM
 from xtcp.collect.collector import (
     BAD_TRAILER,
     CUT,
-    LARGEST_MESSAGE,
     NO_SUCH_VERSION,
-    ROWS_PER_DATAGRAM,
     TOO_LARGE,
     Collector,
 )

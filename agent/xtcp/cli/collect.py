@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xtcp import amounts
 from xtcp.cli.command import argument, say
 from xtcp.cli.output import distinct_files
+from xtcp.collect.bounds import ROWS_PER_DATAGRAM
 from xtcp.errors import ExitCode, UsageError
 from xtcp.sinks.schemes import overview
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 EVERY_S: Final = 60.0
 # How long the loop may take to notice a signal.
 STUCK_S: Final = 1.0
-ROWS: Final = 2000
 
 _EXAMPLES = """\
 examples:
@@ -80,9 +80,9 @@ def add_parser(verbs: Any) -> None:
     trust.add_argument(
         "--max-rows-per-datagram",
         type=argument(amounts.count),
-        default=ROWS,
+        default=ROWS_PER_DATAGRAM,
         metavar="N",
-        help=f"set aside a datagram with more rows, before reading them (default: {ROWS})",
+        help=f"set aside a datagram with more rows, before reading them (default: {ROWS_PER_DATAGRAM})",
     )
     end = parser.add_argument_group("when to end (default: when the files end; otherwise never)")
     end.add_argument("--seconds", type=argument(amounts.duration), metavar="TIME", help="after so long")

@@ -1,6 +1,7 @@
 """The collector: messages from the network, a file or a Kafka topic, read back to rows and handed to sinks.
 
 arrivals     what an input hands over
+bounds       what is read at most
 datagrams    sockets: many datagrams in one system call
 connections  sockets: a few streams of frames
 listening    `udp:`, `unix:` and `unixgram:`: which socket, and what is wrong where there is none

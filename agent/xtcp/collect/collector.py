@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtcp.collect.arrivals import Arrivals
+from xtcp.collect.bounds import LARGEST_MESSAGE, PIECE_BYTES, ROWS_PER_DATAGRAM
 from xtcp.collect.expansion import LIMIT, NotExpanded, expanded, is_compressed
 from xtcp.collect.intake import Intake
 from xtcp.collect.streams import Key, Streams
@@ -31,14 +32,6 @@ from xtcp.records.signature import FOOTER, MAGIC, Keys
 
 if TYPE_CHECKING:
     from xtcp.sinks.sink import Sink
-
-# A datagram of 64 KiB of the shortest rows there are has about 1,500.
-ROWS_PER_DATAGRAM: Final = 2000
-# A Kafka message of 1 MB, or a frame of a file.
-ROWS_PER_MESSAGE: Final = 100_000
-LARGEST_MESSAGE: Final = 2 << 20
-# Messages are read in pieces of so many bytes: the index of one stays in the cache, and memory is bounded.
-PIECE_BYTES: Final = 128 << 10
 
 TOO_LARGE: Final = "too large"
 CUT: Final = "longer than a datagram may be"

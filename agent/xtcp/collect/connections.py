@@ -12,10 +12,10 @@ from collections import Counter
 from typing import Final
 
 from xtcp.collect.arrivals import Arrivals, InputCounts
+from xtcp.collect.bounds import LARGEST_MESSAGE
 from xtcp.collect.frames import FrameBuffer
 
 MOST: Final = 16
-LONGEST: Final = 2 << 20
 BLOCK: Final = 256 << 10
 
 REFUSED: Final = "connections refused, there were too many"
@@ -77,7 +77,7 @@ class Connections:
             fresh.close()
             return
         fresh.setblocking(False)
-        self._open[fresh.fileno()] = fresh, FrameBuffer(LONGEST)
+        self._open[fresh.fileno()] = fresh, FrameBuffer(LARGEST_MESSAGE)
         self._events.register(fresh, select.EPOLLIN)
 
     def _receive(self, descriptor: int) -> list[bytes]:

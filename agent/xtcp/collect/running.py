@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from xtcp.collect.arrivals import Input
+from xtcp.collect.bounds import ROWS_PER_DATAGRAM, ROWS_PER_MESSAGE
 from xtcp.collect.checkpoints import Checkpoints
-from xtcp.collect.collector import ROWS_PER_DATAGRAM, ROWS_PER_MESSAGE, Collector
+from xtcp.collect.collector import Collector
 from xtcp.collect.datagrams import Datagrams
 
 if TYPE_CHECKING:
