@@ -248,6 +248,11 @@ class Broken:
         _raise(self._number)
         return 0
 
+    @property
+    def closed(self) -> bool:
+        """As the file below."""
+        return self._file.closed
+
     def tell(self) -> int:
         """Nothing was written."""
         return 0
@@ -311,15 +316,24 @@ STEPS = st.one_of(
 FAULTS = st.none() | st.tuples(st.sampled_from(["create", "write", "publish"]), st.just(errno.ENOSPC))
 
 
+@pytest.mark.parametrize("most_open", [2, 64])
 @settings(max_examples=40)
 @given(steps=st.lists(STEPS, max_size=30), faults=st.lists(FAULTS, max_size=20))
 def test_the_ledger_whatever_happens(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int]], faults: list[tuple[str, int] | None]
+    most_open: int,
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[tuple[str, int, int]],
+    faults: list[tuple[str, int] | None],
 ) -> None:
     """Balanced after every step; accepted are exactly the rows in final files; nothing in flight at the end; a poll
     that does not say `dropped` has all its rows.
     """
-    path = tmp_path_factory.mktemp("ledger")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partitioned, "MOST_OPEN", most_open)
+        _ledger(tmp_path_factory.mktemp("ledger"), steps, faults)
+
+
+def _ledger(path: Path, steps: list[tuple[str, int, int]], faults: list[tuple[str, int] | None]) -> None:
     bench = Bench(path, Limits(age_s=300, size=2_000), Failing(path, faults))
     cookie = 0
     polling: dict[str, set[int]] = {}
@@ -347,6 +361,33 @@ def test_the_ledger_whatever_happens(
         assert "dropped" in row["flags"] or polls[row["hostname"], row["poll_id"]] <= set(found)
     bench.sink.accept(batch(1))
     assert bench.balance.dropped["closed"] >= 1
+
+
+def test_a_full_disk_when_memory_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing what is kept fails: of another file, of the one in hand; the rest goes on."""
+    monkeypatch.setattr(partitioned, "BUFFER_BYTES", 0)
+    clock, account = Clock(), Account("parquet")
+    folder = Failing(tmp_path, [None, ("write", errno.ENOSPC), None, ("write", errno.EIO)])
+    sink = Partitioned(folder, Parquet(), account, Limits(age_s=1e9, size=1), clock=clock, wall=clock.wall)
+    for number in range(8):
+        sink.accept(batch(*range(number * 10, number * 10 + 10), host=f"h{number}"))
+        assert account.balance().balanced
+        clock.now += 100
+    sink.close()
+    balance = account.balance()
+    assert balance.balanced and set(balance.dropped) == {"ENOSPC", "EIO"} and balance.accepted == 60
+
+
+def test_many_hosts_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More hosts than files may be open, and nothing can be written: no end without return, trailers are bounded."""
+    monkeypatch.setattr(partitioned, "MOST_OPEN", 3)
+    monkeypatch.setattr(partitioned, "MOST_WAITING", 20)
+    bench = Bench(tmp_path, folder=Failing(tmp_path, [*[None] * 8, *[("create", errno.ENOSPC)] * 1000]))
+    for number in range(200):
+        bench.poll(0, number, host=f"h{number}", then_s=7)
+        bench.sink.tick()
+        assert len(bench.sink._open) <= 21
+    assert bench.balance.accepted == 4 and bench.balance.dropped["ENOSPC"] == 196
 
 
 def test_closing_without_time_drops_what_is_open(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ null            nowhere
 dataset         parquet: and lines:, folders of files by host, date and hour
 partitioned     which file a row goes into, when it ends, what a failing disk costs
 partitions      the folder's layout; local_folder and s3_folder publish files in it, retention says which go
-parquet         one of the two formats; zstd_lines the other
+parquet         one of the two formats of file_format; zstd_lines the other
 arrow_stream    the form of an Arrow stream, for files
 
 text_file       text to a file or standard output, for commands

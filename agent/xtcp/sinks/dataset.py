@@ -12,8 +12,9 @@ from xtcp.errors import UsageError
 if TYPE_CHECKING:
     from xtcp.ledger import Account
     from xtcp.sinks.destination import Destination, Maker
+    from xtcp.sinks.file_format import Format
     from xtcp.sinks.local_folder import Folder
-    from xtcp.sinks.partitioned import Format, Limits
+    from xtcp.sinks.partitioned import Limits
     from xtcp.sinks.sink import Sink
 
 S3: Final = "s3://"

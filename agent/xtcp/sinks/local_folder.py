@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Protocol
 
-from xtcp.errors import PermissionMissing, Temporary, UsageError
+from xtcp.errors import PermissionMissing, Temporary, UsageError, XtcpError
 from xtcp.sinks.partitions import TEMPORARY, ours
 
 _BUFFER: Final = 1 << 20
@@ -220,3 +220,20 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def failure(name: str, error: OSError) -> XtcpError:
+    """What an error of a folder means to a person."""
+    what = f"{name}: {errno_name(error)} ({error.strerror or error})."
+    again = "Rows are dropped until it works; it is tried again by itself."
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return PermissionMissing(what, "The folder is read-only, or belongs to another user.", f"Change that. {again}")
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        why = "The disk is full, or a limit is reached; the file that was being written is given up."
+        return Temporary(what, why, f"Make room, or keep less: keep-bytes=, keep-age=. {again}")
+    return Temporary(what, "The file that was being written is given up.", again)
+
+
+def errno_name(error: OSError) -> str:
+    """The word that a drop is counted by."""
+    return errno.errorcode.get(error.errno or 0, "EIO")

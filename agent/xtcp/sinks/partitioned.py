@@ -2,35 +2,35 @@
 
 Accepted means that the file which holds the row is final: written, made durable, under its name (`local_folder`).
 Until then the row is in flight, so what is accepted survives a crash and a loss of power, and what a crash takes was
-never called accepted. Files end with a poll: with the first one of each host, so that there is something to read at
-once, then with the first that ends when a file is as old or as large as the limits say. Only a file of twice the size
-ends in the midst of a poll.
+never called accepted. Files end with a poll: with the first that ends when a file is as old or as large as the limits
+say. So that there is something to read soon, a host's first poll has a file of its own, and no file gets older than
+half the time that the sink has been open. Only a file of twice the size ends in the midst of a poll.
 
 With each file of rows comes one of the trailers of the polls that ended in it, published after it: a poll whose trailer
 can be read is whole.
 
-Where writing fails, the file is given up: its rows are dropped by the errno's name, and the next polls' trailers say
+Where writing fails, the file is given up: its rows are dropped by the errno's name, and the trailers of their polls say
 `dropped`. The sink takes no rows for a pause, then tries again by itself.
 
 Memory: formats keep rows in hand to write many at once; together at most `BUFFER_BYTES`. Files open at a time are at
-most `MOST_OPEN`; the one that was written longest ago ends for another.
+most `MOST_OPEN`; the one that was written longest ago ends for another. Trailers wait for at most `MOST_WAITING` files.
 """
 
 from __future__ import annotations
 
-import errno
 import math
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from xtcp.errors import PermissionMissing, Temporary, XtcpError
+from xtcp.errors import XtcpError
 from xtcp.ledger import CLOSED, Account
 from xtcp.sinks.backoff import Backoff
-from xtcp.sinks.local_folder import Draft, Folder
+from xtcp.sinks.file_format import Format, RowWriter
+from xtcp.sinks.local_folder import Draft, Folder, errno_name, failure
 from xtcp.sinks.partitions import POLLS, SOCKETS, Partition, stem
 from xtcp.sinks.retention import EVERYTHING, BelievedClock, Keep, surplus
 from xtcp.sinks.sink import PATIENCE_S
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES: Final = 24 << 20
 MOST_OPEN: Final = 64
+MOST_WAITING: Final = 1024
 MOST_TRAILERS: Final = 4096
 MOST_HOSTS: Final = 65_536
 FIRST_PAUSE_S: Final = 1.0
@@ -49,44 +50,6 @@ CLEANING_S: Final = 60.0
 
 DEFAULT_AGE_S: Final = 600.0
 DEFAULT_SIZE: Final = 128 << 20
-
-
-class RowWriter(Protocol):
-    """Writes rows in one format to one file. What the file fails of, it raises as `OSError`."""
-
-    @property
-    def buffered(self) -> int:
-        """Bytes that it keeps in memory."""
-        ...
-
-    def write(self, batch: Batch) -> None:
-        """Takes all rows of `batch`."""
-        ...
-
-    def spill(self) -> None:
-        """Writes what it keeps."""
-        ...
-
-    def end(self) -> None:
-        """Writes what is left, and what the format has at its end; the file stays open."""
-        ...
-
-
-class Format(Protocol):
-    """How rows and trailers become the bytes of a file."""
-
-    @property
-    def ending(self) -> str:
-        """That of its files' names."""
-        ...
-
-    def rows(self, file: BinaryIO) -> RowWriter:
-        """A writer of rows to `file`."""
-        ...
-
-    def polls(self, file: BinaryIO, trailers: Sequence[Trailer]) -> None:
-        """Writes `trailers` to `file`, all of it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -197,7 +160,7 @@ class Partitioned:
             self._give_up(part, error)
             return
         self._bound_memory()
-        if part.size >= 2 * self._limits.size:
+        if self._open.get(part.partition) is part and part.size >= 2 * self._limits.size:
             self._publish(part)
 
     def end_poll(self, trailer: Trailer) -> None:
@@ -210,6 +173,8 @@ class Partitioned:
         if trailer.hostname in self._lost:
             self._lost.discard(trailer.hostname)
             trailer = trailer.flagged("dropped")
+        if not self.ready and partition not in self._open and len(self._open) >= MOST_WAITING:
+            return
         part = self._part(partition, trailer.wall_start_ns)
         part.polling = False
         part.trailers.append(trailer)
@@ -240,13 +205,21 @@ class Partitioned:
         """The open part of a partition; a new one ends those of its host's other hours."""
         part = self._open.get(partition)
         if part is None:
-            for other in [p for p in self._open.values() if p.partition.host == partition.host and not p.polling]:
-                self._publish(other)
-            while len(self._open) >= MOST_OPEN:
-                self._publish(next(iter(self._open.values())))
+            if self.ready:
+                self._make_room(partition.host)
             part = self._open[partition] = self._new(partition, start_ns)
         self._open.move_to_end(partition)
         return part
+
+    def _make_room(self, host: str | None) -> None:
+        """Ends what a new file of `host` ends; each once, because what fails may come back as trailers that wait."""
+        for other in [p for p in self._open.values() if p.partition.host == host and not p.polling]:
+            self._publish(other)
+        written = [p for p in self._open.values() if p.draft is not None]
+        for other in written[: max(0, len(written) + 1 - MOST_OPEN)]:
+            self._publish(other)
+        for other in list(self._open.values())[: max(0, len(self._open) + 1 - MOST_WAITING)]:
+            self._publish(other)
 
     def _new(self, partition: Partition, start_ns: int | None) -> _Part:
         self._number += 1
@@ -332,7 +305,7 @@ class Partitioned:
     def _give_up(self, part: _Part, error: OSError) -> None:
         """Drops the rows of a part whose file cannot be written, and remembers it for the trailers of their polls."""
         self._open.pop(part.partition, None)
-        self._discard(part, _word(error))
+        self._discard(part, errno_name(error))
         self._pause(error)
         if part.polling:
             self._remember(self._lost, part.partition.host or "")
@@ -347,15 +320,15 @@ class Partitioned:
             account.drop(part.rows, reason)
 
     def _keep_trailers(self, part: _Part) -> None:
-        """For the next file of the same partition; the oldest are let go, where it takes too long."""
-        if not part.trailers:
+        """For the next file of the same partition; those are let go for which it takes too long, or are too many."""
+        if not part.trailers or len(self._open) >= MOST_WAITING:
             return
         new = self._open.get(part.partition) or self._new(part.partition, part.trailers[0].wall_start_ns)
         new.trailers = (part.trailers + new.trailers)[-MOST_TRAILERS:]
         self._open[part.partition] = new
 
     def _pause(self, error: OSError) -> None:
-        self._reason = _word(error)
+        self._reason = errno_name(error)
         self._resume_at = self._clock() + self._backoff.next()
         self.error = self.error or failure(self._account.name, error)
 
@@ -414,20 +387,3 @@ class Partitioned:
         for part in list(self._open.values()):
             if self._clock() < deadline:
                 self._publish(part)
-
-
-def failure(name: str, error: OSError) -> XtcpError:
-    """What an error of a folder means to a person."""
-    what = f"{name}: {_word(error)} ({error.strerror or error})."
-    again = "Rows are dropped until it works; it is tried again by itself."
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return PermissionMissing(what, "The folder is read-only, or belongs to another user.", f"Change that. {again}")
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        why = "The disk is full, or a limit is reached; the file that was being written is given up."
-        return Temporary(what, why, f"Make room, or keep less: keep-bytes=, keep-age=. {again}")
-    return Temporary(what, "The file that was being written is given up.", again)
-
-
-def _word(error: OSError) -> str:
-    """The errno's name."""
-    return errno.errorcode.get(error.errno or 0, "EIO")

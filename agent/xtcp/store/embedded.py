@@ -17,7 +17,7 @@ from xtcp.sinks.dataset import compression_level, limits
 if TYPE_CHECKING:
     from xtcp.ledger import Account
     from xtcp.sinks.destination import Destination, Maker
-    from xtcp.sinks.partitioned import Format
+    from xtcp.sinks.file_format import Format
     from xtcp.sinks.sink import Sink
 
 ROTATE_S: Final = 300.0
@@ -31,8 +31,8 @@ def prepare(destination: Destination) -> Maker:
     level = compression_level(destination)
 
     def make(account: Account) -> Sink:
-        from xtcp.sinks.local_folder import open_folder
-        from xtcp.sinks.partitioned import Partitioned, failure
+        from xtcp.sinks.local_folder import failure, open_folder
+        from xtcp.sinks.partitioned import Partitioned
         from xtcp.store.directory import WriterLock, state_directory
 
         directory = Path(destination.address) if destination.address else state_directory()
