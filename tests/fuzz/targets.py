@@ -38,7 +38,8 @@ from xtcp.records.model import Layout, Nested, RecordField
 from xtcp.records.reader_epochs import EPOCHS
 from xtcp.records.reader_plain import read_slots
 from xtcp.records.reader_slots import SLOT_REASONS, Slot, SlotReader
-from xtcp.records.reader_walk import BYTES, VARINT, Varints
+from xtcp.records.reader_varints import Varints
+from xtcp.records.reader_walk import BYTES, VARINT
 from xtcp.records.reader_walk import walk as walk_records
 from xtcp.schema.model import Order
 from xtcp.sinks.sink import AtOnce

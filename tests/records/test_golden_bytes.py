@@ -17,7 +17,7 @@ from xtcp.records.descriptor import message_classes
 from xtcp.records.encoder import RecordEncoder
 from xtcp.records.layouts import LAYOUTS
 from xtcp.records.reader import RecordReader
-from xtcp.records.reader_walk import Varints
+from xtcp.records.reader_varints import Varints
 
 GOLDEN = Path(__file__).parent / "golden"
 

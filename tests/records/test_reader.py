@@ -29,7 +29,8 @@ from xtcp.records.reader import BAD_ADDRESS, OUT_OF_RANGE, REASONS, RecordReader
 from xtcp.records.reader_epochs import EPOCHS, epochs
 from xtcp.records.reader_plain import read_slots
 from xtcp.records.reader_slots import WRONG_WIRE_TYPE, Slot, SlotReader
-from xtcp.records.reader_walk import BYTES, FIXED32, FIXED64, GROUP, VARINT, Varints
+from xtcp.records.reader_varints import Varints
+from xtcp.records.reader_walk import BYTES, FIXED32, FIXED64, GROUP, VARINT
 from xtcp.schema.columns import COLUMNS, CONTEXT_NAMES
 from xtcp.schema.model import Order
 from xtcp_replay.reading.opening import open_source

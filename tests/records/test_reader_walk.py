@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from xtcp.records import reader_walk as wf
 from xtcp.records.reader_plain import PlainField, read_fields
-from xtcp.records.reader_walk import REASONS, Varints, walk
+from xtcp.records.reader_varints import Varints
+from xtcp.records.reader_walk import REASONS, walk
 
 
 def varint(value: int, padding: int = 0) -> bytes:

@@ -27,7 +27,7 @@ from xtcp.records.reader import REASONS, RecordReader
 from xtcp.records.reader_epochs import EPOCHS, LATEST, epochs
 from xtcp.records.reader_messages import MESSAGE_REASONS, Form, Messages, read_messages
 from xtcp.records.reader_poll_end import read_headers, read_trailer
-from xtcp.records.reader_walk import Ints, Varints
+from xtcp.records.reader_varints import Ints, Varints
 from xtcp.records.signature import FOOTER, MAGIC, Keys
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from xtcp.records.reader_contexts import Texts, contexts, texts
 from xtcp.records.reader_presence import by_attributes, by_value, notes
 from xtcp.records.reader_slots import SLOT_REASONS, Slot, SlotReader, Slots
 from xtcp.records.reader_texts import addresses, payloads, short_texts
-from xtcp.records.reader_walk import BYTES, FIXED64, VARINT, Ints, Varints
+from xtcp.records.reader_varints import Ints, Varints
+from xtcp.records.reader_walk import BYTES, FIXED64, VARINT
 from xtcp.schema.columns import BY_NAME, COLUMNS, CONTEXT_NAMES
 from xtcp.schema.inet_diag import INET_DIAG_SOCKOPT
 from xtcp.schema.layout import column_dtype, members

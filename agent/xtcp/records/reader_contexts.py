@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtcp.chunk import Context
-from xtcp.records.reader_walk import Ints
+from xtcp.records.reader_varints import Ints
 from xtcp.spelling import cleaned
 
 FROM: Final = "received_from"

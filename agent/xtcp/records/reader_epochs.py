@@ -18,7 +18,8 @@ import numpy as np
 from xtcp.records.layouts import LAYOUTS
 from xtcp.records.model import Layout, Message, Nested, RecordField
 from xtcp.records.reader_slots import Slot, SlotReader
-from xtcp.records.reader_walk import VARINT, Ints, Varints
+from xtcp.records.reader_varints import Ints, Varints
+from xtcp.records.reader_walk import VARINT
 
 # Of epoch 1 to epoch 0: first number, last, and how much less it was. What is in none of them was not there.
 _MOVED: Final = (

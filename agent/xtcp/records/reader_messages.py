@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from xtcp.records.layouts import LAYOUTS
 from xtcp.records.reader_slots import WRONG_WIRE_TYPE
-from xtcp.records.reader_walk import FIXED64, REASONS, VARINT, Fields, Ints, Varints, walk
+from xtcp.records.reader_varints import Ints, Varints
+from xtcp.records.reader_walk import FIXED64, REASONS, VARINT, Fields, walk
 
 EMPTY: Final = "empty"
 TOO_MANY_ROWS: Final = "too many rows"

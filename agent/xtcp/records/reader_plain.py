@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from xtcp.records import reader_varints
 from xtcp.records import reader_walk as wire_format
 from xtcp.records.reader_slots import WRONG_WIRE_TYPE
 
@@ -35,16 +36,16 @@ def read_fields(data: bytes, start: int, end: int) -> tuple[list[PlainField], tu
         while at < end:
             begin = at
             tag, at = _varint(data, at, end, run)
-            if at - begin > wire_format.LONGEST_TAG:
+            if at - begin > reader_varints.LONGEST_TAG:
                 raise _Fault(begin, wire_format.TOO_LONG)
             number, wire = tag >> 3, tag & 7
-            if number == 0 or tag > wire_format.LARGEST_TAG:
+            if number == 0 or tag > reader_varints.LARGEST_TAG:
                 raise _Fault(begin, wire_format.BAD_TAG)
             match wire:
                 case wire_format.VARINT:
                     value_at = at
                     value, at = _varint(data, at, end, run)
-                    if at - value_at > wire_format.LONGEST:
+                    if at - value_at > reader_varints.LONGEST:
                         raise _Fault(begin, wire_format.TOO_LONG)
                     fields.append(PlainField(number, wire, value))
                     continue
@@ -57,7 +58,7 @@ def read_fields(data: bytes, start: int, end: int) -> tuple[list[PlainField], tu
                 case wire_format.BYTES:
                     length_at = at
                     length, at = _varint(data, at, end, begin)
-                    if at - length_at > wire_format.LONGEST_TAG:
+                    if at - length_at > reader_varints.LONGEST_TAG:
                         raise _Fault(begin, wire_format.TOO_LONG)
                     if length > end - at:
                         raise _Fault(begin, wire_format.BEYOND)
@@ -77,7 +78,7 @@ def _varint(data: bytes, at: int, end: int, run: int) -> tuple[int, int]:
     """A varint and where it ends; of a longer one what its first 10 bytes say, in 64 bits."""
     value = 0
     for byte in range(end - at):
-        if byte < wire_format.LONGEST:
+        if byte < reader_varints.LONGEST:
             value |= (data[at + byte] & 0x7F) << 7 * byte
         if data[at + byte] < 0x80:
             return value & (1 << 64) - 1, at + byte + 1

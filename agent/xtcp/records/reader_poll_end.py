@@ -13,7 +13,8 @@ from xtcp.records.envelope_messages import COUNT, HEADER, TRAILER
 from xtcp.records.model import Message, Nested, RecordField
 from xtcp.records.reader_plain import PlainField, read_fields
 from xtcp.records.reader_slots import Slot, SlotReader
-from xtcp.records.reader_walk import BYTES, VARINT, Ints, Varints
+from xtcp.records.reader_varints import Ints, Varints
+from xtcp.records.reader_walk import BYTES, VARINT
 from xtcp.spelling import cleaned
 
 # A kernel has a few dozen attributes.

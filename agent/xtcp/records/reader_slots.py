@@ -19,7 +19,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from xtcp.records.reader_walk import BYTES, REASONS, Ints, Pieces, Scalars, Varints, walk
+from xtcp.records.reader_varints import Ints, Varints
+from xtcp.records.reader_walk import BYTES, REASONS, Pieces, Scalars, walk
 
 WRONG_WIRE_TYPE: Final = "wrong wire type"
 SLOT_REASONS: Final = (*REASONS, WRONG_WIRE_TYPE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from xtcp.records.reader_walk import Ints
+from xtcp.records.reader_varints import Ints
 
 
 def addresses(data: NDArray[np.uint8], offset: Ints, length: Ints) -> NDArray[np.uint8]:
