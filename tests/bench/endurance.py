@@ -161,7 +161,6 @@ def endure(plan: Plan) -> Endured:
 
 def _agent(plan: Plan, destinations: Sequence[str]) -> list[str]:
     options = [f"--frequency={plan.every_s:g}s", "--listen=off", "--nice=0", "--log-format=json"]
-    options += ["--memory-limit=256M"] * plan.stalled
     return [*XTCP, "run", *options, *(f"--dest={destination}" for destination in destinations)]
 
 

@@ -182,10 +182,10 @@ def test_fault_76_one_poll_above_the_cap_does_not() -> None:
 
 
 def test_fault_76_queues_cannot_grow_above_their_share() -> None:
-    """The queues of all sinks together have a quarter of the limit, one whose size somebody named up to half."""
+    """The queues of all sinks together have an eighth of the limit, one whose size somebody named up to half."""
     memory = Memory(512 << 20)
     for sinks in (2, 3, 9, 50):
-        assert sinks * memory.queue_bytes(DEFAULT_BYTES, sinks) <= 128 << 20
+        assert sinks * memory.queue_bytes(DEFAULT_BYTES, sinks) <= 64 << 20
     assert memory.queue_bytes(DEFAULT_BYTES, 1) == DEFAULT_BYTES
     assert [memory.queue_bytes(size, 9) for size in (100, 5 << 20, 1 << 30)] == [1 << 20, 5 << 20, 256 << 20]
 

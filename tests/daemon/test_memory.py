@@ -62,9 +62,9 @@ def test_what_is_given_up_when(used: int, pressure: Pressure) -> None:
 
 
 def test_freed_memory_is_given_back_where_it_matters() -> None:
-    """Only from 80 % on: it costs time."""
+    """Only from a quarter of the limit on: it costs time."""
     asked: list[int] = []
-    for used in (50, 85):
+    for used in (24, 25):
         Memory(100, used=lambda used=used: used, trim=lambda: asked.append(1)).begin_poll()  # type: ignore[misc]
     assert asked == [1]
     Memory(1).begin_poll()

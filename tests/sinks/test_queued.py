@@ -23,7 +23,7 @@ from xtcp.poll.trailer import Trailer
 from xtcp.sinks import queued
 from xtcp.sinks.fan_out import FanOut
 from xtcp.sinks.null import Null
-from xtcp.sinks.queued import MOST_FAULTS, MOST_TRAILERS, Queued
+from xtcp.sinks.queued import MOST_FAULTS, MOST_TRAILERS, Patience, Queued
 
 
 class Stalled(Null):
@@ -608,7 +608,7 @@ def test_a_poll_has_patience_with_a_sink_that_works() -> None:
     """Slower than the poll, a queue of two batches: it is waited for, and nothing is dropped."""
     ledger = Ledger()
     one = cookies(*range(10))
-    sink = Queued(Slow, ledger.open("slow"), limit_bytes=2 * one.nbytes, patience_s=10.0)
+    sink = Queued(Slow, ledger.open("slow"), limit_bytes=2 * one.nbytes, patience=Patience(10.0))
     for _ in range(30):
         sink.accept(one)
     sink.close(10)
@@ -626,7 +626,7 @@ def test_patience_ends_and_is_there_again_in_the_next_poll() -> None:
         made.append(Slow(account))
         return made[-1]
 
-    sink = Queued(make, ledger.open("slow"), limit_bytes=2 * one.nbytes, patience_s=0.03)
+    sink = Queued(make, ledger.open("slow"), limit_bytes=2 * one.nbytes, patience=Patience(0.03))
     for _ in range(2):
         began = time.monotonic()
         for _ in range(100):
@@ -646,7 +646,9 @@ def test_there_is_no_patience_with_a_standstill(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(queued, "HALT_S", 0.1)
     ledger, go = Ledger(), threading.Event()
     one = cookies(*range(100))
-    sink = Queued(lambda account: Stalled(account, go), ledger.open("far"), limit_bytes=one.nbytes, patience_s=60.0)
+    sink = Queued(
+        lambda account: Stalled(account, go), ledger.open("far"), limit_bytes=one.nbytes, patience=Patience(60.0)
+    )
     began = time.monotonic()
     for _ in range(50):
         sink.accept(one)
@@ -654,3 +656,21 @@ def test_there_is_no_patience_with_a_standstill(monkeypatch: pytest.MonkeyPatch)
     go.set()
     sink.close(5)
     assert ledger.snapshot()[0].balanced
+
+
+def test_sinks_share_the_patience_of_a_poll() -> None:
+    """One that needs all of it leaves none for the next one; the poll after has it again."""
+    ledger, patience = Ledger(), Patience(0.05)
+    one = cookies(*range(10), hostname=TRAILER.hostname)
+    sinks = [Queued(Slow, ledger.open(name), limit_bytes=2 * one.nbytes, patience=patience) for name in ("a", "b")]
+    for _ in range(50):
+        sinks[0].accept(one)
+    assert patience.left <= 0
+    began = time.monotonic()
+    for _ in range(50):
+        sinks[1].accept(one)
+    assert time.monotonic() - began < 0.04
+    sinks[0].end_poll(TRAILER)
+    assert patience.left == 0.05
+    for sink in sinks:
+        sink.close(5)

@@ -102,7 +102,7 @@ class Agent:
             clocks=clocks,
             make_dump=make_dump,
         )
-        signals.when_ending = self.outlets.hurry
+        signals.when_ending = self.outlets.patience.end
         self._reporter = Reporter(log, notifier, view, self.outlets)
         self._supervision = Supervision()
         self._fatal: XtcpError | None = None

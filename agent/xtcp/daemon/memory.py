@@ -4,8 +4,9 @@
     from 90 %                the rows of this poll go to no sink; each counts them as dropped (`shed`)
     above it, three polls    the agent ends with 75, to be started anew
 
-Used is the resident set. All queues before sinks together take a quarter of the limit; one whose size somebody named
-may take up to half of it.
+Used is the resident set. All queues before sinks together take an eighth of the limit; one whose size somebody named
+may take up to half of it. What was freed in pieces between what is still queued is given back to the system before a
+poll, from a quarter of the limit on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from xtcp.sinks.schemes import DEFAULT_BYTES
 
 SHED: Final = "shed"
 DEFAULT: Final = 512 << 20
+GIVE_BACK_FROM: Final = 0.25
 HISTORIES_FROM: Final = 0.8
 ROWS_FROM: Final = 0.9
 POLLS_ABOVE: Final = 3
@@ -100,7 +102,7 @@ class Memory:
 
     def begin_poll(self) -> None:
         """Gives back what it can, where that may matter."""
-        if self._used() >= HISTORIES_FROM * self.limit:
+        if self._used() >= GIVE_BACK_FROM * self.limit:
             self._trim()
 
     def pressure(self) -> Pressure:
@@ -116,5 +118,5 @@ class Memory:
 
     def queue_bytes(self, wanted: int, sinks: int) -> int:
         """What one of `sinks` queues may hold of the `wanted` bytes."""
-        share = self.limit // 4 // max(sinks, 1) if wanted == DEFAULT_BYTES else self.limit // 2
+        share = self.limit // 8 // max(sinks, 1) if wanted == DEFAULT_BYTES else self.limit // 2
         return max(LEAST_QUEUE, min(wanted, share))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from xtcp.errors import XtcpError
 from xtcp.metrics.agent_state import SinkState
 from xtcp.sinks.fan_out import FanOut
+from xtcp.sinks.queued import Patience
 from xtcp.sinks.sink import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Outlets:
 
     def __init__(self, destinations: Sequence[Destination], memory: Memory, interval_s: float) -> None:
         self._memory = memory
-        self._interval_s = interval_s
+        self.patience = Patience(PATIENCE_SHARE * interval_s)
         self.fan = FanOut()
         self._open: dict[str, Destination] = {}
         self._accounts: dict[str, str] = {}
@@ -54,15 +55,7 @@ class Outlets:
 
     def pace(self, interval_s: float) -> None:
         """Another interval of polls."""
-        self._interval_s = interval_s
-        queues = self.fan.queues().values()
-        for queue in queues:
-            queue.patience_s = PATIENCE_SHARE * interval_s / len(queues)
-
-    def hurry(self) -> None:
-        """No poll waits for a destination any more; a signal handler may call it."""
-        for queue in self.fan.queues().values():
-            queue.hurry()
+        self.patience.seconds = PATIENCE_SHARE * interval_s
 
     def exchange(self, destinations: Sequence[Destination]) -> None:
         """Opens and closes what is different. Raises `XtcpError` where one cannot be opened; the others go on."""
@@ -110,8 +103,7 @@ class Outlets:
         passage = destination.passage
         bounded = replace(passage, queue_bytes=self._memory.queue_bytes(passage.queue_bytes, among))
         opening = replace(destination, passage=bounded)
-        patience_s = PATIENCE_SHARE * self._interval_s / max(among, 1)
-        make = partial(opening.open, own_thread=True, wait=False, patience_s=patience_s)
+        make = partial(opening.open, own_thread=True, wait=False, patience=self.patience)
         account = self.fan.add(destination.name, make)
         self._open[destination.name], self._accounts[destination.name] = destination, account
 

@@ -23,6 +23,7 @@ from xtcp.spelling import meant
 
 if TYPE_CHECKING:
     from xtcp.ledger import Account
+    from xtcp.sinks.queued import Patience
     from xtcp.sinks.sink import Sink
 
     Maker: TypeAlias = Callable[[Account], Sink]
@@ -65,10 +66,12 @@ class Destination:
         """The file that it writes, None where it is none."""
         return self.address if self.scheme == "file" else None
 
-    def open(self, account: Account, *, own_thread: bool = False, wait: bool = True, patience_s: float = 0.0) -> Sink:
+    def open(
+        self, account: Account, *, own_thread: bool = False, wait: bool = True, patience: Patience | None = None
+    ) -> Sink:
         """The sink, counting in `account`; behind a queue where its far side may be away, or `own_thread` asks so.
 
-        `wait` is what a full queue does where the options do not say, `patience_s` as `Queued` has it. Raises
+        `wait` is what a full queue does where the options do not say, `patience` as `Queued` has it. Raises
         `XtcpError` where the far side cannot be had.
         """
         make = self.maker()
@@ -79,7 +82,7 @@ class Destination:
             from xtcp.sinks.queued import Queued
 
             waits = wait if passage.wait is None else passage.wait
-            sink = Queued(make, account, limit_bytes=passage.queue_bytes, wait=waits, patience_s=patience_s)
+            sink = Queued(make, account, limit_bytes=passage.queue_bytes, wait=waits, patience=patience)
         if passage.sample in {None, 1}:
             return sink
         from xtcp.sinks.sampled import Sampled

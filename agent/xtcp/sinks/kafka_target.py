@@ -29,7 +29,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "client.id": "xtcp",
     "compression.type": "zstd",
     "enable.idempotence": "true",
-    "queue.buffering.max.kbytes": str(32 << 10),
+    "queue.buffering.max.kbytes": str(24 << 10),
     "queue.buffering.max.messages": "200000",
     "socket.keepalive.enable": "true",
 }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xtcp.batch import Batch
     from xtcp.poll.trailer import Trailer
 
-GROUP_ROWS: Final = 32_768
+GROUP_ROWS: Final = 16_384
 LEVEL: Final = 1
 
 _SPLIT: Final = tuple(

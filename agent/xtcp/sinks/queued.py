@@ -2,7 +2,7 @@
 
 `accept` never waits for the far side: it appends the batch, or, where the queue has no room, drops it (`queue`) and the
 trailer of that poll tells this sink so (`dropped`). It has patience with a sink that works and is only slower than the
-poll for a moment: it waits for room as long as the sink takes rows, `patience_s` in a poll at most. With `wait` it
+poll for a moment: it waits for room as long as the sink takes rows, and as its `Patience` allows. With `wait` it
 always waits for room, which a replay wants; not for a sink that has taken nothing for `STANDSTILL_S`, whose rows are
 dropped until it takes some again. A batch larger than the whole queue is taken when the queue is empty, so memory is
 bounded by the limit or one batch, whichever is more, and the one in the sink's hand.
@@ -54,11 +54,25 @@ _ASKING_S: Final = 1.0
 _CLOSING_S: Final = 0.02
 
 
+class Patience:
+    """How long a poll waits for sinks: `seconds`, for all together that share it; seconds may change at any time."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = self.left = seconds
+
+    def renew(self) -> None:
+        """Another poll."""
+        self.left = self.seconds
+
+    def end(self) -> None:
+        """None from here on: the poll is broken off. Takes no lock, so a signal handler may call it."""
+        self.seconds = self.left = 0.0
+
+
 class Queued:
     """A `Sink` that hands its batches to the one that `make` makes, on a thread of its own.
 
-    `make` is called here first, so what it raises is raised here. `patience_s` may be changed at any time. `clock` is
-    monotonic seconds.
+    `make` is called here first, so what it raises is raised here. `clock` is monotonic seconds.
     """
 
     def __init__(
@@ -68,14 +82,14 @@ class Queued:
         *,
         limit_bytes: int = DEFAULT_BYTES,
         wait: bool = False,
-        patience_s: float = 0.0,
+        patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make = make
         self._account = account
         self._limit = limit_bytes
         self._wait = wait
-        self.patience_s = self._patience_left = patience_s
+        self._patience = patience or Patience()
         self._clock = clock
         self._changed = account.condition()
         self._queue: deque[Batch | Trailer] = deque()
@@ -156,7 +170,7 @@ class Queued:
         """Behind the poll's batches; where some of them were dropped, it says so."""
         with self._changed:
             self._await(lambda: self._trailers < MOST_TRAILERS)
-            self._patience_left = self.patience_s
+            self._patience.renew()
             if trailer.hostname in self._dropped:
                 self._dropped.discard(trailer.hostname)
                 trailer = trailer.flagged("dropped")
@@ -167,10 +181,6 @@ class Queued:
                 self._trailers -= 1
             self._append(trailer)
             self._trailers += 1
-
-    def hurry(self) -> None:
-        """No patience from here on: the poll is broken off. Takes no lock, so a signal handler may call it."""
-        self.patience_s = self._patience_left = 0.0
 
     def begin_flush(self, timeout_s: float = PATIENCE_S) -> None:
         """Has the sink flush when the queue is empty, without waiting for it; `flush` does that."""
@@ -217,11 +227,11 @@ class Queued:
             began = self._clock()
             left = self._moved_at + (STANDSTILL_S if self._wait else HALT_S) - began
             if not self._wait:
-                left = min(left, self._patience_left)
+                left = min(left, self._patience.left)
             if left <= 0:
                 return
             self._changed.wait(min(left, 1.0))
-            self._patience_left -= self._clock() - began
+            self._patience.left -= self._clock() - began
 
     def _append(self, item: Batch | Trailer) -> None:
         if not self._queue and self._in_hand is None:
