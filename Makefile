@@ -51,7 +51,7 @@ fuzz: $(VENV)/fuzz.stamp ## Fuzz every entry point, MINUTES=1 all together
 
 columns: $(VENV)/project.stamp ## Write what of proto/ is made from the schema and the layouts
 	@$(PY) -m xtcp.schema.render --write
-	@$(PY) -m xtcp.records.render --write
+	@$(PY) -m xtcp.records.texts.render --write
 
 docs: $(VENV)/test.stamp ## Write what in docs/ is made from the product's tables
 	@PYTHONPATH="$(CURDIR):$(CURDIR)/agent" $(PY) -m tests.docs.pages --write

@@ -12,7 +12,7 @@ from xtcp.cli.main import run
 from xtcp.cli.schema import LAYOUT_NAMES
 from xtcp.errors import ExitCode
 from xtcp.records.layouts import LAYOUTS
-from xtcp.records.proto_text import PROTO_FILES
+from xtcp.records.texts.proto_text import PROTO_FILES
 from xtcp.schema.columns import COLUMNS
 
 PRINTED = {

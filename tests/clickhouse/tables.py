@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.clickhouse.server import Server
-from xtcp.records.clickhouse import ddl
-from xtcp.records.clickhouse_kafka import Topic
+from xtcp.records.texts.clickhouse import ddl
+from xtcp.records.texts.clickhouse_kafka import Topic
 from xtcp.schema.clickhouse import Names
 
 

@@ -24,11 +24,11 @@ from tests.rows import decoded, rows_of
 from xtcp.batch import Batch
 from xtcp.ledger import Ledger
 from xtcp.poll.trailer import Trailer
-from xtcp.records.clickhouse_kafka import Topic
-from xtcp.records.clickhouse_xtcp2 import xtcp2_ddl
 from xtcp.records.descriptor import message_classes
 from xtcp.records.envelopes import Envelopes
 from xtcp.records.layouts import LAYOUTS
+from xtcp.records.texts.clickhouse_kafka import Topic
+from xtcp.records.texts.clickhouse_xtcp2 import xtcp2_ddl
 from xtcp_replay.reading.opening import open_source
 
 pytestmark = [pytest.mark.clickhouse, pytest.mark.timeout(90)]

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require_program
-from xtcp.sinks.clickhouse_server import Failed, Server
-from xtcp.sinks.clickhouse_target import target
+from xtcp.sinks.clickhouse.server import Failed, Server
+from xtcp.sinks.clickhouse.target import target
 from xtcp.sinks.destination import parse
 
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 from tests.kafka.standins import of_poll
 from tests.sinks.standins import cookies
 from xtcp.ledger import Ledger
-from xtcp.sinks.clickhouse import FIRST_PAUSE_S, LONGEST_PAUSE_S, ClickHouse
-from xtcp.sinks.clickhouse_server import Failed
-from xtcp.sinks.clickhouse_target import target
+from xtcp.sinks.clickhouse.inserts import FIRST_PAUSE_S, LONGEST_PAUSE_S, ClickHouse
+from xtcp.sinks.clickhouse.server import Failed
+from xtcp.sinks.clickhouse.target import target
 from xtcp.sinks.destination import parse
 
 

@@ -15,9 +15,9 @@ from tests.sinks.standins import cookies
 from xtcp.batch import Batch
 from xtcp.errors import ConfigurationError, PermissionMissing, Unavailable
 from xtcp.ledger import Ledger
-from xtcp.sinks import clickhouse
-from xtcp.sinks.clickhouse import ClickHouse
-from xtcp.sinks.clickhouse_target import target
+from xtcp.sinks.clickhouse import inserts as clickhouse
+from xtcp.sinks.clickhouse.inserts import ClickHouse
+from xtcp.sinks.clickhouse.target import target
 from xtcp.sinks.destination import Destination
 from xtcp.sinks.queued import Queued
 

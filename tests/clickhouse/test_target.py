@@ -9,8 +9,8 @@ import pytest
 
 from xtcp.errors import ConfigurationError, UsageError, XtcpError
 from xtcp.ledger import Account
-from xtcp.sinks.clickhouse import ClickHouse
-from xtcp.sinks.clickhouse_target import target
+from xtcp.sinks.clickhouse.inserts import ClickHouse
+from xtcp.sinks.clickhouse.target import target
 from xtcp.sinks.destination import parse
 
 

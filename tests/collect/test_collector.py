@@ -28,7 +28,7 @@ from xtcp.collect.intake import MOST_HOSTS, MOST_SOURCES
 from xtcp.collect.streams import Streams
 from xtcp.records.envelopes import Envelopes
 from xtcp.records.layouts import LAYOUTS
-from xtcp.records.reader_messages import EMPTY, TOO_MANY_ROWS
+from xtcp.records.reading.messages import EMPTY, TOO_MANY_ROWS
 from xtcp.records.signature import OUT_OF_TIME, UNKNOWN_KEY, UNSIGNED, WRONG, Keys
 
 RECORDS = tuple(LAYOUTS)

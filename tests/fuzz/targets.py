@@ -35,12 +35,12 @@ from xtcp.netlink.byte_order import detect, plausible_messages
 from xtcp.poll.trailer import Trailer
 from xtcp.records.layouts import LAYOUTS
 from xtcp.records.model import Layout, Nested, RecordField
-from xtcp.records.reader_epochs import EPOCHS
-from xtcp.records.reader_plain import read_slots
-from xtcp.records.reader_slots import SLOT_REASONS, Slot, SlotReader
-from xtcp.records.reader_varints import Varints
-from xtcp.records.reader_walk import BYTES, VARINT
-from xtcp.records.reader_walk import walk as walk_records
+from xtcp.records.reading.epochs import EPOCHS
+from xtcp.records.reading.plain import read_slots
+from xtcp.records.reading.slots import SLOT_REASONS, Slot, SlotReader
+from xtcp.records.reading.varints import Varints
+from xtcp.records.reading.walk import BYTES, VARINT
+from xtcp.records.reading.walk import walk as walk_records
 from xtcp.schema.model import Order
 from xtcp.sinks.sink import AtOnce
 from xtcp.sources import Source

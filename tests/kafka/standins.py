@@ -12,9 +12,9 @@ from xtcp.batch import Batch
 from xtcp.ledger import Account, Ledger
 from xtcp.poll.trailer import Trailer
 from xtcp.sinks.destination import Destination
-from xtcp.sinks.kafka import Kafka
-from xtcp.sinks.kafka_messages import Message
-from xtcp.sinks.kafka_target import target
+from xtcp.sinks.kafka.messages import Message
+from xtcp.sinks.kafka.producer import Kafka
+from xtcp.sinks.kafka.target import target
 from xtcp.sinks.queued import Queued
 
 

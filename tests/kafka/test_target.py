@@ -10,8 +10,8 @@ import pytest
 from xtcp.errors import ConfigurationError, UsageError, XtcpError
 from xtcp.ledger import Account
 from xtcp.sinks.destination import Destination, parse
-from xtcp.sinks.kafka import Kafka
-from xtcp.sinks.kafka_target import target
+from xtcp.sinks.kafka.producer import Kafka
+from xtcp.sinks.kafka.target import target
 
 
 def of(text: str, **options: str) -> Destination:

@@ -21,12 +21,12 @@ from xtcp.chunk import Context
 from xtcp.encode.cells import AF_INET, AF_INET6
 from xtcp.errors import UsageError
 from xtcp.poll.trailer import Trailer
-from xtcp.records.clickhouse import ddl
-from xtcp.records.clickhouse_kafka import Topic, kafka_tables, record_type
-from xtcp.records.clickhouse_xtcp2 import xtcp2_ddl
 from xtcp.records.envelopes import Envelopes
 from xtcp.records.layouts import LAYOUTS
-from xtcp.records.proto_text import PROTO_FILES, proto_text
+from xtcp.records.texts.clickhouse import ddl
+from xtcp.records.texts.clickhouse_kafka import Topic, kafka_tables, record_type
+from xtcp.records.texts.clickhouse_xtcp2 import xtcp2_ddl
+from xtcp.records.texts.proto_text import PROTO_FILES, proto_text
 from xtcp.schema.clickhouse import Names, column_type, identifier
 from xtcp.schema.columns import COLUMNS
 from xtcp.schema.model import BLOB

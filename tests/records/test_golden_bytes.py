@@ -16,8 +16,8 @@ from xtcp.chunk import Context
 from xtcp.records.descriptor import message_classes
 from xtcp.records.encoder import RecordEncoder
 from xtcp.records.layouts import LAYOUTS
-from xtcp.records.reader import RecordReader
-from xtcp.records.reader_varints import Varints
+from xtcp.records.reading.reader import RecordReader
+from xtcp.records.reading.varints import Varints
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -17,12 +17,12 @@ from tests.rows import rows_of
 from xtcp.chunk import Context
 from xtcp.encode.arrow import schema as arrow_schema
 from xtcp.poll.trailer import Trailer
-from xtcp.records import render
 from xtcp.records.descriptor import file_descriptor, message_classes
 from xtcp.records.envelope_messages import HEADER, TRAILER, messages_of
 from xtcp.records.layouts import LAYOUTS
 from xtcp.records.model import EnvelopeForm, Layout, Message, RecordField
-from xtcp.records.proto_text import proto_text, type_name
+from xtcp.records.texts import render
+from xtcp.records.texts.proto_text import proto_text, type_name
 from xtcp.schema.columns import BY_NAME, COLUMNS, CONTEXT_NAMES
 from xtcp.schema.model import STRING
 from xtcp.schema.tags import HIGHEST_TAG, TAGS, faults_of, locked

@@ -25,12 +25,12 @@ from xtcp.decode.decoder import Decoder
 from xtcp.records.encoder import RecordEncoder
 from xtcp.records.layouts import LAYOUTS
 from xtcp.records.model import Derivation, Layout, Nested
-from xtcp.records.reader import BAD_ADDRESS, OUT_OF_RANGE, REASONS, RecordReader, Rows
-from xtcp.records.reader_epochs import EPOCHS, epochs
-from xtcp.records.reader_plain import read_slots
-from xtcp.records.reader_slots import WRONG_WIRE_TYPE, Slot, SlotReader
-from xtcp.records.reader_varints import Varints
-from xtcp.records.reader_walk import BYTES, FIXED32, FIXED64, GROUP, VARINT
+from xtcp.records.reading.epochs import EPOCHS, epochs
+from xtcp.records.reading.plain import read_slots
+from xtcp.records.reading.reader import BAD_ADDRESS, OUT_OF_RANGE, REASONS, RecordReader, Rows
+from xtcp.records.reading.slots import WRONG_WIRE_TYPE, Slot, SlotReader
+from xtcp.records.reading.varints import Varints
+from xtcp.records.reading.walk import BYTES, FIXED32, FIXED64, GROUP, VARINT
 from xtcp.schema.columns import COLUMNS, CONTEXT_NAMES
 from xtcp.schema.model import Order
 from xtcp_replay.reading.opening import open_source

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xtcp.records import reader_walk as wf
-from xtcp.records.reader_plain import PlainField, read_fields
-from xtcp.records.reader_varints import Varints
-from xtcp.records.reader_walk import REASONS, walk
+from xtcp.records.reading import walk as wf
+from xtcp.records.reading.plain import PlainField, read_fields
+from xtcp.records.reading.varints import Varints
+from xtcp.records.reading.walk import REASONS, walk
 
 
 def varint(value: int, padding: int = 0) -> bytes:

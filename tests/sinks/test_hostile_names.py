@@ -30,7 +30,7 @@ from xtcp.errors import UsageError
 from xtcp.ledger import Account, Ledger
 from xtcp.poll.live import this_host
 from xtcp.sinks.destination import parse
-from xtcp.sinks.kafka_messages import messages
+from xtcp.sinks.kafka.messages import messages
 from xtcp.sinks.record_choice import RecordChoice
 from xtcp.spelling import LONGEST_NAME, cleaned
 

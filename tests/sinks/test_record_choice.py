@@ -14,7 +14,7 @@ from xtcp.records import varints
 from xtcp.records.descriptor import message_classes
 from xtcp.records.layouts import LAYOUTS
 from xtcp.sinks.destination import parse
-from xtcp.sinks.kafka_target import target
+from xtcp.sinks.kafka.target import target
 from xtcp.sinks.record_choice import RecordChoice, record_choice
 
 

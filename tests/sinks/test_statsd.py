@@ -20,8 +20,8 @@ from xtcp.chunk import Context
 from xtcp.errors import UsageError
 from xtcp.ledger import Account
 from xtcp.sinks.destination import parse
+from xtcp.sinks.network.statsd import LIMIT_BYTES, ProcessStatistics, packed
 from xtcp.sinks.sink import Sink
-from xtcp.sinks.statsd import LIMIT_BYTES, ProcessStatistics, packed
 
 # What the reference server takes: https://github.com/statsd/statsd/blob/master/docs/metric_types.md
 LINE = re.compile(r"([A-Za-z0-9_.-]+):(-?[0-9]+(?:\.[0-9]+)?)\|(g|c)")

@@ -15,10 +15,10 @@ import pytest
 from tests.conftest import require_program
 from tests.sockets import netns
 from xtcp.errors import Unavailable
-from xtcp.sinks import datagram_socket, transmission
-from xtcp.sinks.datagram_socket import DatagramSocket
-from xtcp.sinks.sendmmsg import SendMany
-from xtcp.sinks.transmission import MOST_FAILURES, Datagrams, Outcome, Pace, Transmission
+from xtcp.sinks.network import datagram_socket, transmission
+from xtcp.sinks.network.datagram_socket import DatagramSocket
+from xtcp.sinks.network.sendmmsg import SendMany
+from xtcp.sinks.network.transmission import MOST_FAILURES, Datagrams, Outcome, Pace, Transmission
 
 LOOPBACKS = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 

@@ -22,11 +22,11 @@ from xtcp.records.envelopes import Envelopes
 from xtcp.records.signature import FOOTER, UNKNOWN_KEY, Keys
 from xtcp.schema.columns import BY_NAME
 from xtcp.schema.model import U32
-from xtcp.sinks import udp
-from xtcp.sinks.address import HostPort, host_port
 from xtcp.sinks.destination import parse
+from xtcp.sinks.network import udp
+from xtcp.sinks.network.address import HostPort, host_port
+from xtcp.sinks.network.udp_socket import Marks, connected
 from xtcp.sinks.sink import Sink
-from xtcp.sinks.udp_socket import Marks, connected
 
 ENVELOPED = ["flat", "xtcp2-1", "xtcp2-2"]
 

@@ -12,8 +12,8 @@ from tests.sinks.receivers import StreamListener, until
 from tests.sinks.standins import TRAILER, cookies, cookies_in
 from xtcp.errors import Unavailable, UsageError
 from xtcp.ledger import Account
-from xtcp.sinks import stream_rows
 from xtcp.sinks.destination import parse
+from xtcp.sinks.network import stream_rows
 from xtcp.sinks.sink import Sink
 
 

@@ -18,8 +18,8 @@ from tests.sinks.standins import cookies, cookies_in
 from xtcp.encode import make_encoder
 from xtcp.errors import Temporary, XtcpError
 from xtcp.ledger import CLOSED, Account
-from xtcp.sinks.form import TextForm
-from xtcp.sinks.whole_batches import WholeBatches
+from xtcp.sinks.files.form import TextForm
+from xtcp.sinks.files.whole_batches import WholeBatches
 
 THOUSAND = cookies(*range(1, 1001))
 

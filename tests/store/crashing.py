@@ -15,9 +15,9 @@ import pytest
 
 from tests.store.made import INTERVAL_NS, START_NS, batch, trailer
 from xtcp.ledger import Account
-from xtcp.sinks.local_folder import LocalFolder
-from xtcp.sinks.parquet import Parquet
-from xtcp.sinks.partitioned import Limits, Partitioned
+from xtcp.sinks.folders.local_folder import LocalFolder
+from xtcp.sinks.folders.parquet import Parquet
+from xtcp.sinks.folders.partitioned import Limits, Partitioned
 
 ROWS = 300
 # The modules are imported once; each process is a copy of one that has them.

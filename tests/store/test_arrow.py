@@ -28,8 +28,8 @@ from xtcp.encode.cells import address_text, clean_text
 from xtcp.errors import ConfigurationError
 from xtcp.ledger import Account
 from xtcp.schema.columns import BY_NAME, COLUMNS
-from xtcp.sinks.arrow_stream import ArrowForm
 from xtcp.sinks.destination import parse
+from xtcp.sinks.files.arrow_stream import ArrowForm
 
 IDS = [str(path.relative_to(path.parents[2])) for path in CAPTURES]
 
@@ -209,7 +209,9 @@ def test_a_file(destination: str, tmp_path: Path) -> None:
 
 def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sentence with the line that installs it."""
-    for name in [n for n in sys.modules if n.startswith(("xtcp.encode.arrow", "xtcp.sinks.parquet", "xtcp.sinks.arr"))]:
+    for name in [
+        n for n in sys.modules if n.startswith(("xtcp.encode.arrow", "xtcp.sinks.folders.parquet", "xtcp.sinks.arr"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for text in (f"parquet:{tmp_path}/p", f"file:{tmp_path}/x.arrow"):

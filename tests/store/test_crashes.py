@@ -16,9 +16,9 @@ from tests.conftest import require_program, require_root
 from tests.store import crashing, farm
 from tests.store.made import Clock, batch, files, parquet_cookies, selected, trailer
 from xtcp.ledger import Account
-from xtcp.sinks.local_folder import LocalFolder
-from xtcp.sinks.parquet import Parquet
-from xtcp.sinks.partitioned import Limits, Partitioned
+from xtcp.sinks.folders.local_folder import LocalFolder
+from xtcp.sinks.folders.parquet import Parquet
+from xtcp.sinks.folders.partitioned import Limits, Partitioned
 
 KILLS = int(os.environ.get("XTCP_KILLS", "40"))
 

@@ -24,11 +24,11 @@ from tests.store.made import (
     trailer,
 )
 from xtcp.ledger import Account, Balance
-from xtcp.sinks import partitioned
-from xtcp.sinks.local_folder import LocalDraft, LocalFolder
-from xtcp.sinks.parquet import Parquet
-from xtcp.sinks.partitioned import Limits, Partitioned
-from xtcp.sinks.zstd_lines import Lines
+from xtcp.sinks.folders import partitioned
+from xtcp.sinks.folders.local_folder import LocalDraft, LocalFolder
+from xtcp.sinks.folders.parquet import Parquet
+from xtcp.sinks.folders.partitioned import Limits, Partitioned
+from xtcp.sinks.folders.zstd_lines import Lines
 
 LIMITS = Limits(age_s=600, size=1 << 20)
 

@@ -15,7 +15,7 @@ from tests.store.made import HOUR_NS, START_NS, batch, files, selected, trailer
 from xtcp.encode.cells import clean_text
 from xtcp.ledger import Account
 from xtcp.sinks.destination import parse
-from xtcp.sinks.partitions import FINGERPRINT, UNKNOWN, Partition, encoded, ours, stem
+from xtcp.sinks.folders.partitions import FINGERPRINT, UNKNOWN, Partition, encoded, ours, stem
 
 HOSTILE = (
     *("../../etc", "..", ".", "/", "a/b", "'; DROP TABLE sockets; --", 'a"b', "a b", "a\nb", "a\0b", "\x1b[2J"),

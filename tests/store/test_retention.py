@@ -11,10 +11,10 @@ from tests.store.made import HOUR_NS, INTERVAL_NS, START_NS, Clock, batch, files
 from xtcp.errors import UsageError
 from xtcp.ledger import Account
 from xtcp.sinks.destination import parse
-from xtcp.sinks.local_folder import LocalFolder, Stored
-from xtcp.sinks.partitioned import Limits, Partitioned
-from xtcp.sinks.retention import LEAP_S, BelievedClock, Keep, surplus
-from xtcp.sinks.zstd_lines import Lines
+from xtcp.sinks.folders.local_folder import LocalFolder, Stored
+from xtcp.sinks.folders.partitioned import Limits, Partitioned
+from xtcp.sinks.folders.retention import LEAP_S, BelievedClock, Keep, surplus
+from xtcp.sinks.folders.zstd_lines import Lines
 
 DAY_NS = 24 * HOUR_NS
 
@@ -22,7 +22,7 @@ DAY_NS = 24 * HOUR_NS
 def stored(hours_ago: int, size: int = 100, *, written_hours_ago: int | None = None, draft: bool = False) -> Stored:
     """A file of the partition that began so many hours ago."""
     start = START_NS - hours_ago * HOUR_NS
-    from xtcp.sinks.partitions import Partition, stem
+    from xtcp.sinks.folders.partitions import Partition, stem
 
     path = f"sockets/{Partition.of('a', start).folder}/{stem(start, '0' * 8, 1)}.parquet"
     written = hours_ago if written_hours_ago is None else written_hours_ago

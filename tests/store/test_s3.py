@@ -21,10 +21,10 @@ from tests.store.made import INTERVAL_NS, START_NS, Clock, batch, trailer
 from xtcp.errors import Unavailable
 from xtcp.ledger import Account
 from xtcp.sinks.destination import parse
-from xtcp.sinks.parquet import Parquet
-from xtcp.sinks.partitioned import Limits, Partitioned
-from xtcp.sinks.retention import Keep
-from xtcp.sinks.s3_folder import S3Folder
+from xtcp.sinks.folders.parquet import Parquet
+from xtcp.sinks.folders.partitioned import Limits, Partitioned
+from xtcp.sinks.folders.retention import Keep
+from xtcp.sinks.folders.s3_folder import S3Folder
 
 
 class Server:

@@ -10,8 +10,8 @@ import pytest
 
 from tests.store.made import CAPTURES, as_stored, batch, captured, selected, trailer
 from xtcp.ledger import Account
-from xtcp.sinks import zstd_lines
 from xtcp.sinks.destination import parse
+from xtcp.sinks.folders import zstd_lines
 
 
 def test_gzip_where_zstandard_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

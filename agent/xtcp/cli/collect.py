@@ -8,12 +8,12 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final
 
 from xtcp import amounts
 from xtcp.cli.command import argument, say
+from xtcp.cli.delivered import faults_of
 from xtcp.cli.output import distinct_files
 from xtcp.collect.bounds import ROWS_PER_DATAGRAM
 from xtcp.errors import ExitCode, UsageError
@@ -226,16 +226,7 @@ class _Report:
 
 def _judge(fan: FanOut, report: _Report, *, settled: bool) -> int:
     """Says what went wrong; the exit code of the whole."""
-    for name, error in fan.errors().items():
-        if error.__cause__ is not None and error.exit_code is ExitCode.INTERNAL:
-            say("".join(traceback.format_exception(error.__cause__)).rstrip())
-            say(f"xtcp: {error} Please report the lines above.")
-        else:
-            say(f"warning: {name}: rows were dropped: {error}")
-    unsettled = [b.line() for b in fan.ledger.snapshot() if not b.balanced or b.in_flight]
-    for line in unsettled:
-        say(f"xtcp: the ledger does not add up; this is a fault of xtcp, please report it: {line}")
-    if unsettled or not report.balanced or any(e.exit_code is ExitCode.INTERNAL for e in fan.errors().values()):
+    if faults_of(fan, "xtcp") or not report.balanced:
         return ExitCode.INTERNAL
     dropped = any(balance.dropped for balance in fan.ledger.snapshot())
     if fan.error is not None or dropped:

@@ -123,7 +123,7 @@ def _answer(store: Store, sql: str, form: str) -> None:
 def _overview(store: Store, directory: Path) -> None:
     """What is there, by host; and what can be asked."""
     from xtcp.encode.units import size
-    from xtcp.sinks.partitions import POLLS
+    from xtcp.sinks.folders.partitions import POLLS
 
     _answer(store, _OVERVIEW if POLLS in store.contents.kinds else _OVERVIEW_OF_ROWS, "table")
     say(f"{directory}: {store.contents.files:,} files, {size(store.contents.bytes)}B; times are UTC")

@@ -10,7 +10,7 @@ from xtcp.errors import ExitCode, UsageError
 from xtcp.sinks.text_file import TextFile
 
 if TYPE_CHECKING:
-    from xtcp.records.clickhouse_kafka import Topic
+    from xtcp.records.texts.clickhouse_kafka import Topic
 
 _EXAMPLES = """\
 examples:
@@ -82,15 +82,15 @@ def _print(text: str) -> int:
 
 def _proto(args: argparse.Namespace) -> int:
     from xtcp.records.layouts import LAYOUTS
-    from xtcp.records.proto_text import proto_text
+    from xtcp.records.texts.proto_text import proto_text
 
     return _print(proto_text(LAYOUTS[args.layout]))
 
 
 def _clickhouse(args: argparse.Namespace) -> int:
-    from xtcp.records.clickhouse import ddl
-    from xtcp.records.clickhouse_xtcp2 import xtcp2_ddl
     from xtcp.records.layouts import LAYOUTS
+    from xtcp.records.texts.clickhouse import ddl
+    from xtcp.records.texts.clickhouse_xtcp2 import xtcp2_ddl
     from xtcp.schema.clickhouse import Names
 
     names = Names(args.database, args.table or "sockets", args.polls or "polls", args.days)
@@ -106,7 +106,7 @@ def _clickhouse(args: argparse.Namespace) -> int:
 
 
 def _topic(args: argparse.Namespace) -> Topic | None:
-    from xtcp.records.clickhouse_kafka import Topic
+    from xtcp.records.texts.clickhouse_kafka import Topic
 
     if args.kafka is not None:
         return Topic(tuple(args.kafka.split(",")), args.topic or "xtcp")
@@ -130,6 +130,6 @@ def _columns(_: argparse.Namespace) -> int:
 
 
 def _tags(_: argparse.Namespace) -> int:
-    from xtcp.records.render import tags_lock
+    from xtcp.records.texts.render import tags_lock
 
     return _print(tags_lock())

@@ -23,11 +23,11 @@ from xtcp.collect.intake import Intake
 from xtcp.collect.streams import Key, Streams
 from xtcp.records.layouts import LAYOUTS
 from xtcp.records.model import Layout
-from xtcp.records.reader import REASONS, RecordReader
-from xtcp.records.reader_epochs import EPOCHS, LATEST, epochs
-from xtcp.records.reader_messages import MESSAGE_REASONS, Form, Messages, read_messages
-from xtcp.records.reader_poll_end import read_headers, read_trailer
-from xtcp.records.reader_varints import Ints, Varints
+from xtcp.records.reading.epochs import EPOCHS, LATEST, epochs
+from xtcp.records.reading.messages import MESSAGE_REASONS, Form, Messages, read_messages
+from xtcp.records.reading.poll_end import read_headers, read_trailer
+from xtcp.records.reading.reader import REASONS, RecordReader
+from xtcp.records.reading.varints import Ints, Varints
 from xtcp.records.signature import FOOTER, MAGIC, Keys
 
 if TYPE_CHECKING:

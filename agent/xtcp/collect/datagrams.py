@@ -15,14 +15,13 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xtcp.collect.arrivals import KERNEL_DROPS, Arrivals, InputCounts
-from xtcp.netlink.mmsghdr import IoVec, MMsgHdr, MsgHdr
+from xtcp.netlink.mmsghdr import IoVec, MMsgHdr, MsgHdr, recvmmsg
 
 SLOT: Final = 64 << 10
 SLOTS: Final = 256
@@ -36,18 +35,6 @@ _MEMINFO: Final = struct.Struct("9I")  # enum SK_MEMINFO_*, include/uapi/linux/s
 _MOST_NAMES: Final = 4096
 
 
-def _find_recvmmsg() -> Callable[..., int] | None:
-    try:
-        found = ctypes.CDLL(None, use_errno=True).recvmmsg
-    except (OSError, AttributeError):
-        return None
-    found.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
-    return found
-
-
-_recvmmsg: Final = _find_recvmmsg()
-
-
 class Datagrams:
     """An `Input` of a bound datagram socket; `name` is for people. `one_call` False: without recvmmsg."""
 
@@ -55,7 +42,7 @@ class Datagrams:
         self.name = name
         self.counts = InputCounts()
         self._socket = sock
-        self._one_call = one_call and _recvmmsg is not None
+        self._one_call = one_call and recvmmsg is not None
         self._slots = slots
         sock.setblocking(False)
         enlarge(sock)
@@ -141,12 +128,10 @@ class Datagrams:
         return text
 
     def _by_recvmmsg(self) -> int:
-        assert _recvmmsg is not None
+        assert recvmmsg is not None
         self._filled["namelen"] = _NAME_LEN
         self._filled["flags"] = 0
-        count = _recvmmsg(
-            self._socket.fileno(), ctypes.addressof(self._headers), self._slots, socket.MSG_DONTWAIT, None
-        )
+        count = recvmmsg(self._socket.fileno(), ctypes.addressof(self._headers), self._slots, socket.MSG_DONTWAIT, None)
         if count >= 0:
             return count
         code = ctypes.get_errno()

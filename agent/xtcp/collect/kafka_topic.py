@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xtcp.collect.arrivals import Arrivals, InputCounts
 from xtcp.errors import ConfigurationError, PermissionMissing, Unavailable, UsageError, XtcpError
 from xtcp.sinks.destination import Destination
-from xtcp.sinks.kafka_target import Target, target
+from xtcp.sinks.kafka.target import Target, target
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError

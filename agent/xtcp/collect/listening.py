@@ -23,7 +23,7 @@ from xtcp.collect.arrivals import Input
 from xtcp.collect.connections import MOST, Connections
 from xtcp.collect.datagrams import Datagrams
 from xtcp.errors import ConfigurationError, PermissionMissing, Temporary, Unavailable, UsageError, XtcpError
-from xtcp.sinks.address import HostPort, host_port
+from xtcp.sinks.network.address import HostPort, host_port
 
 DEFAULT: Final = HostPort("127.0.0.1", 13000)
 FORMS: Final = ("udp:[HOST][:PORT]", "unix:PATH", "unixgram:PATH")

@@ -10,7 +10,6 @@ import ctypes
 import errno
 import os
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,24 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtcp.chunk import SLACK
-from xtcp.netlink.mmsghdr import IoVec, MMsgHdr, MsgHdr
+from xtcp.netlink.mmsghdr import IoVec, MMsgHdr, MsgHdr, recvmmsg
 
 SLOT: Final = 32 << 10
 ARENA: Final = 2 << 20
 _NAME_LEN: Final = 12  # struct sockaddr_nl: u16 nl_family, u16 nl_pad, u32 nl_pid, u32 nl_groups
 _MSG_WAITFORONE: Final = 0x10000
-
-
-def _find_recvmmsg() -> Callable[..., int] | None:
-    try:
-        found = ctypes.CDLL(None, use_errno=True).recvmmsg
-    except (OSError, AttributeError):
-        return None
-    found.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
-    return found
-
-
-_recvmmsg: Final = _find_recvmmsg()
 
 
 @dataclass(frozen=True)
@@ -86,7 +73,7 @@ class Arena:
         `one_call` uses recvmmsg where the C library has it; it runs without the interpreter's lock. Raises OSError:
         EAGAIN when the socket's receive timeout ended without a datagram.
         """
-        if one_call and _recvmmsg is not None:
+        if one_call and recvmmsg is not None:
             count = self._by_recvmmsg(sock)
         else:
             count = self._by_recvmsg(sock)
@@ -101,10 +88,10 @@ class Arena:
         return Received(starts, starts + lengths, truncated, int(np.count_nonzero(forged)))
 
     def _by_recvmmsg(self, sock: socket.socket) -> int:
-        assert _recvmmsg is not None
+        assert recvmmsg is not None
         self._filled["namelen"] = _NAME_LEN
         self._filled["flags"] = 0
-        count = _recvmmsg(sock.fileno(), ctypes.addressof(self._headers), self.slots, _MSG_WAITFORONE, None)
+        count = recvmmsg(sock.fileno(), ctypes.addressof(self._headers), self.slots, _MSG_WAITFORONE, None)
         if count < 0:
             code = ctypes.get_errno()
             if code == errno.EINTR:

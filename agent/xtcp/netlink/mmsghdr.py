@@ -1,8 +1,12 @@
-"""`struct iovec`, `msghdr` and `mmsghdr` (include/uapi/linux/uio.h, include/linux/socket.h) as C lays them out."""
+"""Many datagrams in one system call: recvmmsg(2) and sendmmsg(2) of the C library, None where it lacks them, and their
+structs `iovec`, `msghdr` and `mmsghdr` (include/uapi/linux/uio.h, include/linux/socket.h) as C lays them out.
+"""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from typing import Any, Final
 
 
 class IoVec(ctypes.Structure):
@@ -29,3 +33,17 @@ class MMsgHdr(ctypes.Structure):
     """One of several messages of a call, and how many bytes of it went."""
 
     _fields_ = (("hdr", MsgHdr), ("len", ctypes.c_uint))
+
+
+def _found(name: str, *arguments: Any) -> Callable[..., int] | None:
+    try:
+        function: Any = getattr(ctypes.CDLL(None, use_errno=True), name)
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = arguments
+    return function  # type: ignore[no-any-return]
+
+
+# Descriptor, mmsghdr[], how many, flags; and for receiving a time limit.
+sendmmsg: Final = _found("sendmmsg", ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
+recvmmsg: Final = _found("recvmmsg", ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)

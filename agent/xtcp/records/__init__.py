@@ -11,20 +11,8 @@ encoder           a batch to records
 plain             one message at a time: headers and trailers
 envelopes         records to envelopes of a bounded size, numbered
 envelope_messages the envelope, header and trailer
-proto_text        the .proto files
-clickhouse*       DDL: tables, view, what reads a topic, the tables of xtcp2
-render            what is in proto/, made anew
 descriptor        google.protobuf's descriptors of a layout, made at run time
-reader            records to batches
-reader_messages   what a message is, and the records in it
-reader_epochs     xtcp2's records of any epoch
-reader_poll_end   headers and trailers
-reader_presence   which columns a row has
-reader_contexts   rows by host, poll and time
-reader_texts      texts, addresses and bytes
-reader_slots      messages of one type to slots, nested ones too
-reader_walk       messages to an index of their fields, in lockstep
-reader_varints    all varints of a buffer at once
-reader_plain      one message, byte after byte
+texts             .proto files and ClickHouse's DDL
+reading           records back to batches
 signature         datagrams signed with a shared key
 """

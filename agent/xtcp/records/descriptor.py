@@ -17,7 +17,7 @@ from typing import Any, Final
 from xtcp.errors import ConfigurationError
 from xtcp.records.envelope_messages import messages_of
 from xtcp.records.model import Layout, Message, Nested
-from xtcp.records.proto_text import enums_of
+from xtcp.records.texts.proto_text import enums_of
 
 try:
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory

@@ -12,12 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from xtcp.sinks.dataset import compression_level, limits
+from xtcp.sinks.folders.dataset import compression_level, limits
 
 if TYPE_CHECKING:
     from xtcp.ledger import Account
     from xtcp.sinks.destination import Destination, Maker
-    from xtcp.sinks.file_format import Format
+    from xtcp.sinks.folders.file_format import Format
     from xtcp.sinks.sink import Sink
 
 ROTATE_S: Final = 300.0
@@ -31,8 +31,8 @@ def prepare(destination: Destination) -> Maker:
     level = compression_level(destination)
 
     def make(account: Account) -> Sink:
-        from xtcp.sinks.local_folder import failure, open_folder
-        from xtcp.sinks.partitioned import Partitioned
+        from xtcp.sinks.folders.local_folder import failure, open_folder
+        from xtcp.sinks.folders.partitioned import Partitioned
         from xtcp.store.directory import WriterLock, state_directory
 
         directory = Path(destination.address) if destination.address else state_directory()
@@ -53,9 +53,9 @@ def prepare(destination: Destination) -> Maker:
 def _format(level: int | None) -> Format:
     """The best that this machine can write."""
     if find_spec("pyarrow") is not None:
-        from xtcp.sinks import parquet
+        from xtcp.sinks.folders import parquet
 
         return parquet.Parquet(parquet.LEVEL if level is None else level)
-    from xtcp.sinks import zstd_lines
+    from xtcp.sinks.folders import zstd_lines
 
     return zstd_lines.Lines(zstd_lines.LEVEL if level is None else level)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from xtcp.errors import ConfigurationError, DamagedInput, PermissionMissing, Temporary, Unavailable, UsageError
-from xtcp.sinks.local_folder import LocalFolder
-from xtcp.sinks.partitions import ours
+from xtcp.sinks.folders.local_folder import LocalFolder
+from xtcp.sinks.folders.partitions import ours
 from xtcp.store import MEMORY
 from xtcp.store.views import Contents, literal_glob, quoted, statements
 

@@ -21,7 +21,7 @@ from typing import Final, get_type_hints
 from xtcp.poll.trailer import FLAGS, Trailer
 from xtcp.schema.columns import BY_NAME, COLUMNS
 from xtcp.schema.model import ADDRESS, BLOB, STRING, TEXT, Column
-from xtcp.sinks.partitions import POLLS, SOCKETS, Ours
+from xtcp.sinks.folders.partitions import POLLS, SOCKETS, Ours
 
 # By the ending of the files: DuckDB's function that reads them, and what it must be told.
 READERS: Final[Mapping[str, str]] = {

@@ -9,12 +9,12 @@ import math
 import os
 import sys
 import time
-import traceback
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from xtcp.cli.command import say
+from xtcp.cli.delivered import faults_of
 from xtcp.cli.output import distinct_files, warn_of
 from xtcp.errors import DamagedInput, ExitCode, UsageError
 from xtcp.sinks.destination import parse
@@ -290,16 +290,7 @@ def _many(count: int, what: str) -> str:
 
 def _judge(fan: FanOut, code: int) -> int:
     """Says what went wrong in the sinks; the exit code of the whole."""
-    for name, error in fan.errors().items():
-        if error.__cause__ is not None and error.exit_code is ExitCode.INTERNAL:
-            say("".join(traceback.format_exception(error.__cause__)).rstrip())
-            say(f"xtcp-replay: {error} Please report the lines above.")
-        else:
-            say(f"warning: {name}: rows were dropped: {error}")
-    unsettled = [b.line() for b in fan.ledger.snapshot() if not b.balanced or b.in_flight]
-    for line in unsettled:
-        say(f"xtcp-replay: the ledger does not add up; this is a fault of xtcp, please report it: {line}")
-    if unsettled or any(error.exit_code is ExitCode.INTERNAL for error in fan.errors().values()):
+    if faults_of(fan, "xtcp-replay"):
         return ExitCode.INTERNAL
     if fan.error is not None and code != ExitCode.INTERRUPTED:
         return ExitCode.TEMPORARY
