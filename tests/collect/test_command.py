@@ -45,7 +45,7 @@ def listening(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int, lis
             said.append(line.rstrip("\n"))
             ready.set()
 
-    thread = threading.Thread(target=hear)
+    thread = threading.Thread(target=hear, daemon=True)
     thread.start()
     try:
         assert ready.wait(20)

@@ -246,7 +246,7 @@ def piped(content: bytes, monkeypatch: pytest.MonkeyPatch, piece: int = 1000) ->
             for at in range(0, len(content), piece):
                 pipe.write(content[at : at + piece])
 
-    writer = threading.Thread(target=write)
+    writer = threading.Thread(target=write, daemon=True)
     writer.start()
     with os.fdopen(reading) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)

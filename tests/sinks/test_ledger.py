@@ -107,7 +107,7 @@ def test_a_move_is_one_for_every_other_thread() -> None:
     held = [0]
     account.ask(lambda: held[0])
     seen: list[Balance] = []
-    reader = threading.Thread(target=lambda: seen.append(account.balance()))
+    reader = threading.Thread(target=lambda: seen.append(account.balance()), daemon=True)
     with account:
         account.offer(5)
         reader.start()

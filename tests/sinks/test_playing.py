@@ -44,7 +44,7 @@ def test_into_all_at_once(tmp_path: Path) -> None:
             while data := gram.recv(65536):
                 received.append(data)
 
-        taker = threading.Thread(target=take)
+        taker = threading.Thread(target=take, daemon=True)
         taker.start()
         destinations = [
             f"udp:{bare.address}",

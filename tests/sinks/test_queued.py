@@ -501,7 +501,7 @@ def test_nobody_waits_for_a_standstill_without_end() -> None:
         sink.accept(blank(1))
 
         def wait(seconds: float) -> bool:
-            thread = threading.Thread(target=sink.accept, args=(blank(2),))
+            thread = threading.Thread(target=sink.accept, args=(blank(2),), daemon=True)
             thread.start()
             thread.join(0.05)
             waits = thread.is_alive()
@@ -539,7 +539,7 @@ def test_trailers_of_a_far_side_that_is_away_are_bounded() -> None:
             for _ in range(3 * MOST_TRAILERS):
                 sink.end_poll(TRAILER)
 
-        feeding = threading.Thread(target=feed)
+        feeding = threading.Thread(target=feed, daemon=True)
         feeding.start()
         assert until(lambda: len(sink._queue) == MOST_TRAILERS)
         plan.hold.set()
@@ -569,7 +569,7 @@ def test_waiting_ends_with_the_sink() -> None:
     plan.away = True
     with behind(plan, wait=True, limit_bytes=1) as (sink, ledger):
         sink.accept(blank(1))
-        thread = threading.Thread(target=sink.accept, args=(blank(2),))
+        thread = threading.Thread(target=sink.accept, args=(blank(2),), daemon=True)
         thread.start()
         sink.close(0)
         thread.join(5)

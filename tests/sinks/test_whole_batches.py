@@ -122,7 +122,7 @@ def test_a_reader_that_leaves(tmp_path: Path) -> None:
     """EPIPE on a named pipe: rows are dropped, and the sink is gone."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: pipe.open("rb").close())
+    reader = threading.Thread(target=lambda: pipe.open("rb").close(), daemon=True)
     reader.start()
     sink, account = opened(pipe)
     reader.join()
@@ -190,7 +190,7 @@ def test_a_pipe_that_does_not_block(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     got: list[bytes] = []
-    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()), daemon=True)
     reader.start()
     sink, account = opened(pipe)
     os.set_blocking(sink._file.fileno(), False)

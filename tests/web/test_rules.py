@@ -147,7 +147,7 @@ def traffic(sent: list[int]) -> Iterator[int]:
                     sender.sendall(b"x" * sent[-1])
                     receiver.recv(1 << 20)
 
-            thread = threading.Thread(target=send)
+            thread = threading.Thread(target=send, daemon=True)
             thread.start()
             try:
                 yield port

@@ -121,7 +121,7 @@ def test_fault_84_slowloris() -> None:
                     except OSError:
                         continue
 
-        thread = threading.Thread(target=dribble)
+        thread = threading.Thread(target=dribble, daemon=True)
         thread.start()
         try:
             for source in ("127.0.0.1", "127.0.1.1", "127.0.1.20"):
