@@ -209,9 +209,8 @@ def test_a_file(destination: str, tmp_path: Path) -> None:
 
 def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sentence with the line that installs it."""
-    for name in [
-        n for n in sys.modules if n.startswith(("xtcp.encode.arrow", "xtcp.sinks.folders.parquet", "xtcp.sinks.arr"))
-    ]:
+    users = ("xtcp.encode.arrow", "xtcp.sinks.folders.parquet", "xtcp.sinks.files.arrow")
+    for name in [name for name in sys.modules if name.startswith(users)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for text in (f"parquet:{tmp_path}/p", f"file:{tmp_path}/x.arrow"):

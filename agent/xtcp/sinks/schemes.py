@@ -162,7 +162,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
             **_FILLED,
             "sasl.password.file": "its first line is the password; the same for every other password and secret",
         },
-        "xtcp.sinks.kafka.target:prepare",
+        "xtcp.sinks.kafka.opening:prepare",
         far=True,
         passed_on=r"[a-z0-9]+(\.[a-z0-9_]+)+|acks|debug|partitioner|retries",
     ),
@@ -179,7 +179,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
             "timeout": "of one insert (default 10s)",
             "keep-trying": "how long an insert is asked for again before its rows are dropped (default 5m)",
         },
-        "xtcp.sinks.clickhouse.target:prepare",
+        "xtcp.sinks.clickhouse.opening:prepare",
         far=True,
         passed_on=r"[a-z][a-z0-9]*(_[a-z0-9]+)+",  # ClickHouse's settings
     ),

@@ -11,16 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from xtcp import amounts
 from xtcp.errors import UsageError
 from xtcp.sinks.destination import Destination, one_of
 from xtcp.sinks.secret_file import secret_in
-
-if TYPE_CHECKING:
-    from xtcp.sinks.destination import Maker
 
 # The first where zstandard is installed, else the second.
 COMPRESSIONS: Final = ("zstd", "gzip", "none")
@@ -125,11 +122,3 @@ def _settings(name: str, options: Mapping[str, str]) -> dict[str, str]:
                 f"{name}: the setting {setting} cannot be set.", "It is this program's own.", "Leave it out."
             )
     return settings
-
-
-def prepare(destination: Destination) -> Maker:
-    """`clickhouse:`."""
-    from xtcp.sinks.clickhouse.inserts import ClickHouse
-
-    meant = target(destination)
-    return lambda account: ClickHouse(meant, account)

@@ -12,15 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from xtcp.errors import UsageError
 from xtcp.sinks.destination import Destination
 from xtcp.sinks.record_choice import CONSTANTS, RecordChoice, record_choice
 from xtcp.sinks.secret_file import secret_in
-
-if TYPE_CHECKING:
-    from xtcp.sinks.destination import Maker
 
 PORT: Final = 9092
 
@@ -99,11 +96,3 @@ def _broker(name: str, text: str) -> str:
     if found is None or not 1 <= int(found[2] or PORT) <= 65535:
         raise UsageError(f"{name}: {text!r} is no broker.", "", "Write HOST, HOST:PORT or [IPv6]:PORT")
     return f"{found[1]}:{found[2] or PORT}"
-
-
-def prepare(destination: Destination) -> Maker:
-    """`kafka:`."""
-    from xtcp.sinks.kafka.producer import Kafka
-
-    meant = target(destination)
-    return lambda account: Kafka(meant, account)
