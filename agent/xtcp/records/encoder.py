@@ -81,7 +81,7 @@ class RecordEncoder:
                 block = group[start : start + BLOCK_ROWS]
                 rows.append(block)
                 source = Source(batch, block, bits, self._constants, self._count)
-                buffer.write(list(fields_of(self._layout.record, source)), len(block), self._frame)
+                buffer.write(fields_of(self._layout.record, source), len(block), self._frame)
                 self._count += len(block)
         return buffer.encoded(np.concatenate(rows) if rows else np.zeros(0, np.int64))
 

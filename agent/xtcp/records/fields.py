@@ -6,7 +6,7 @@ rows, `Blocks` of as many bytes in each, or `Blobs`, bytes of any length a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -120,7 +120,7 @@ class Source:
     def __init__(
         self, batch: Batch, rows: NDArray[np.int64], bits: Bits, constants: Mapping[str, int | str], count: int
     ) -> None:
-        self._batch = batch
+        self._columns, self._valid = batch.columns, batch.valid
         self._rows: slice | NDArray[np.int64] = rows
         if int(rows[-1]) - int(rows[0]) + 1 == len(rows):
             self._rows = slice(int(rows[0]), int(rows[-1]) + 1)
@@ -133,19 +133,24 @@ class Source:
         self.size = len(rows)
 
     def value(self, field: RecordField) -> int | str | NDArray[Any] | None:
-        """What the field is made of: one value for all rows, a column (n,) or (n, 16), None where there is none."""
+        """What the field is made of: one value for all rows, a column (n,) or (n, 16), None where none is sent."""
+        name = field.column
+        if name in self._context:
+            return self._context[name]
+        column: NDArray[Any] | None = self._columns.get(name)
+        if column is not None:
+            mask = self._valid.get(name)
+            if mask is not None and not mask[self._first]:
+                return None
+            if self._bits.of(name):
+                return column[self._rows]
+            # Most columns of most hosts are 0 throughout.
+            return 0 if field.presence is Presence.GIVEN else None
         if field.derivation is Derivation.CONSTANT:
             return self._constants.get(field.name)
         if field.derivation is Derivation.COUNTER:
             return np.arange(self.count + 1, self.count + self.size + 1, dtype=np.uint64)
-        name = field.column
-        if name in self._context:
-            return self._context[name]
-        column: NDArray[Any] | None = self._batch.columns.get(name)
-        mask = self._batch.valid.get(name)
-        if column is None or (mask is not None and not mask[self._first]):
-            return None
-        return 0 if self._bits.of(name) == 0 else column[self._rows]
+        return None
 
     def bits(self, field: RecordField) -> int:
         """Which bits may occur in the field's column."""
@@ -154,66 +159,60 @@ class Source:
     @property
     def ipv4(self) -> bool:
         """Whether the rows are of IPv4 sockets."""
-        family = self._batch.columns.get("idiag_family")
+        family: NDArray[Any] | None = self._columns.get("idiag_family")
         return family is not None and int(family[self._first]) == AF_INET
 
 
-def fields_of(message: Message, source: Source) -> Iterator[Part]:
+def fields_of(message: Message, source: Source) -> list[Part]:
     """The parts of a message, in order."""
+    parts: list[Part] = []
     for field in message.fields:
         if isinstance(field, Nested):
-            yield from _nested(field, source)
-        else:
-            yield from _field(field, source)
+            parts += _nested(field, source)
+            continue
+        value = source.value(field)
+        if value is not None:
+            parts += _field(field, value, source)
+    return parts
 
 
-def _nested(field: Nested, source: Source) -> Iterator[Part]:
-    inner = list(fields_of(field.message, source))
+def _nested(field: Nested, source: Source) -> list[Part]:
+    inner = fields_of(field.message, source)
     if not inner:
-        return
+        return inner
     prefix = varints.tag(field.number, varints.LENGTH)
     constant = sum(part.length for part in inner if isinstance(part.length, int))
     varying = [part.length for part in inner if not isinstance(part.length, int)]
-    if varying:
-        lengths = np.full(source.size, constant, np.int64)
-        for length in varying:
-            lengths += length
-        yield from varints.numbers(prefix, lengths, int(lengths.max()), zeros=True)
-    else:
-        yield from _constant(prefix + varints.varint(constant))
-    yield from inner
+    if not varying:
+        return [*_constant(prefix + varints.varint(constant)), *inner]
+    lengths = np.full(source.size, constant, np.int64)
+    for length in varying:
+        lengths += length
+    return [*varints.numbers(prefix, lengths, int(lengths.max()), zeros=True), *inner]
 
 
-def _constant(data: bytes) -> Iterator[Part]:
-    yield varints.constant(data) if len(data) <= WORD_BYTES else Exact(data)
+def _constant(data: bytes) -> Sequence[Part]:
+    return (varints.constant(data) if len(data) <= WORD_BYTES else Exact(data),)
 
 
-def _field(field: RecordField, source: Source) -> Iterator[Part]:
-    value = source.value(field)
-    if value is None:
-        return
+def _field(field: RecordField, value: int | str | NDArray[Any], source: Source) -> Sequence[Part]:
     if isinstance(value, int | str):
-        yield from _same(field, value)
-    elif field.type == "bytes" and value.ndim == 2:
-        yield from _addresses(field, value, source)
-    elif value.dtype == object:
-        yield from _blobs(field, value)
-    elif value.dtype.kind == "S":
-        yield from _texts(field, value)
-    else:
-        yield from _numbers(field, value, source)
+        return _same(field, value)
+    if field.type == "bytes" and value.ndim == 2:
+        return _addresses(field, value, source)
+    if value.dtype == object:
+        return _blobs(field, value)
+    if value.dtype.kind == "S":
+        return _texts(field, value)
+    return _numbers(field, value, source)
 
 
-def _same(field: RecordField, value: int | str) -> Iterator[Part]:
+def _same(field: RecordField, value: int | str) -> Sequence[Part]:
     """One value for all rows."""
-    if isinstance(value, str):
-        data = text_bytes(value)
-        if data or field.presence is Presence.GIVEN:
-            yield from _constant(_delimited(field, data))
-        return
-    number = _derived(field, value) & 0xFFFF_FFFF_FFFF_FFFF
-    if number or field.presence is Presence.GIVEN:
-        yield from _constant(varints.tag(field.number, varints.VARINT) + varints.varint(number))
+    if isinstance(value, int):
+        return _same_number(field, _derived(field, value) & 0xFFFF_FFFF_FFFF_FFFF)
+    data = text_bytes(value)
+    return _constant(_delimited(field, data)) if data or field.presence is Presence.GIVEN else ()
 
 
 def _derived(field: RecordField, value: Any) -> Any:
@@ -231,7 +230,7 @@ def _derived(field: RecordField, value: Any) -> Any:
             return value
 
 
-def _numbers(field: RecordField, column: NDArray[Any], source: Source) -> Iterator[Part]:
+def _numbers(field: RecordField, column: NDArray[Any], source: Source) -> Sequence[Part]:
     bits = source.bits(field)
     if field.derivation is not Derivation.SAME:
         column = _derived(field, column)
@@ -240,29 +239,26 @@ def _numbers(field: RecordField, column: NDArray[Any], source: Source) -> Iterat
     # One value throughout has all bits that occur, unless others occur in rows that are not looked at.
     first = int(unsigned[0])
     if (bits == first or not source.whole) and (unsigned == unsigned[0]).all():
-        yield from _same_number(field, first)
-        return
+        return _same_number(field, first)
     prefix = varints.tag(field.number, varints.VARINT)
-    yield from varints.numbers(prefix, unsigned, bits, zeros=field.presence is Presence.GIVEN)
+    return varints.numbers(prefix, unsigned, bits, zeros=field.presence is Presence.GIVEN)
 
 
-def _same_number(field: RecordField, number: int) -> Iterator[Part]:
-    if number or field.presence is Presence.GIVEN:
-        yield from _constant(varints.tag(field.number, varints.VARINT) + varints.varint(number))
+def _same_number(field: RecordField, number: int) -> Sequence[Part]:
+    if not number and field.presence is Presence.NONZERO:
+        return ()
+    return _constant(varints.tag(field.number, varints.VARINT) + varints.varint(number))
 
 
-def _addresses(field: RecordField, column: NDArray[np.uint8], source: Source) -> Iterator[Part]:
+def _addresses(field: RecordField, column: NDArray[np.uint8], source: Source) -> Sequence[Part]:
     tag = varints.tag(field.number, varints.LENGTH)
     if field.derivation is Derivation.ADDRESS and source.ipv4:
-        yield varints.constant(tag + varints.varint(4))
         word = np.ascontiguousarray(column[:, :4]).view("<u4")[:, 0].astype(np.uint64)
-        yield Piece(word, 4, 4)
-    else:
-        yield varints.constant(tag + varints.varint(column.shape[1]))
-        yield Blocks(column)
+        return varints.constant(tag + varints.varint(4)), Piece(word, 4, 4)
+    return varints.constant(tag + varints.varint(column.shape[1])), Blocks(column)
 
 
-def _blobs(field: RecordField, column: NDArray[Any]) -> Iterator[Part]:
+def _blobs(field: RecordField, column: NDArray[Any]) -> Sequence[Part]:
     """Bytes of any length; the few that many rows share (what a newer kernel appends) as texts are."""
     values = column.tolist()
     fields = dict.fromkeys(values, b"")
@@ -273,24 +269,21 @@ def _blobs(field: RecordField, column: NDArray[Any]) -> Iterator[Part]:
     encoded = list(fields.values())
     if len(fields) <= _FEW_BLOBS and max(map(len, encoded)) <= _SHORT_BLOB:
         number = {value: index for index, value in enumerate(fields)}
-        yield from _few(encoded, np.array([number[value] for value in values], np.intp))
-        return
+        return _few(encoded, np.array([number[value] for value in values], np.intp))
     blobs = [fields[value] for value in values]
-    yield Blobs(blobs, np.array([len(blob) for blob in blobs], np.int64))
+    return (Blobs(blobs, np.array([len(blob) for blob in blobs], np.int64)),)
 
 
-def _texts(field: RecordField, column: NDArray[Any]) -> Iterator[Part]:
+def _texts(field: RecordField, column: NDArray[Any]) -> Sequence[Part]:
     values, which = _distinct(column)
-    yield from _few([_text_field(field, value) for value in values], which)
+    return _few([_text_field(field, value) for value in values], which)
 
 
-def _few(encoded: list[bytes], which: NDArray[np.intp]) -> Iterator[Part]:
+def _few(encoded: list[bytes], which: NDArray[np.intp]) -> Sequence[Part]:
     """Few distinct fields, and which of them each row has."""
-    if len(encoded) == 1:
-        if encoded[0]:
-            yield from _constant(encoded[0])
-        return
-    yield from varints.texts(encoded, which)
+    if len(encoded) > 1:
+        return varints.texts(encoded, which)
+    return _constant(encoded[0]) if encoded[0] else ()
 
 
 def _text_field(field: RecordField, value: bytes) -> bytes:

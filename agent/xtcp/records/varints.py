@@ -39,6 +39,7 @@ def size(number: int) -> int:
     return max(1, -(-number.bit_length() // 7))
 
 
+@lru_cache(maxsize=4096)
 def tag(number: int, wire: int) -> bytes:
     """What stands before a field's value."""
     return varint(number << 3 | wire)
@@ -85,6 +86,7 @@ def numbers(prefix: bytes, values: NDArray[Any], bits: int, *, zeros: bool) -> l
     for groups in range(1, most):
         count += (values >= values.dtype.type(1 << 7 * groups)).view(np.uint8)
     alike = bool((count == count[0]).all())
+    # No count is out of bounds; "clip" only tells `take` that it need not look first.
     forms, lengths = _forms(prefix, most)
     if most <= 4 and values.dtype.itemsize <= 4:
         low = _spread(values.astype(np.uint32, copy=False), most).astype(np.uint64)
@@ -92,18 +94,20 @@ def numbers(prefix: bytes, values: NDArray[Any], bits: int, *, zeros: bool) -> l
         low = _spread(values.astype(np.uint64, copy=False), most)
     before = np.uint64(8 * len(prefix))
     word = low << before
-    word |= forms[0][count[0]] if alike else forms[0].take(count)
+    word |= forms[0][count[0]] if alike else forms[0].take(count, mode="clip")
     if len(forms) == 1:
-        return [Piece(word, int(lengths[0][count[0]]) if alike else lengths[0].take(count), len(prefix) + most)]
+        return [
+            Piece(word, int(lengths[0][count[0]]) if alike else lengths[0].take(count, mode="clip"), len(prefix) + most)
+        ]
     behind = low >> np.uint64(8 * WORD_BYTES) - before
     if most > WORD_BYTES:
         high = values >> np.uint64(63) << np.uint64(8)
         high |= values >> np.uint64(56) & np.uint64(0x7F)
         behind |= high << before
-    behind |= forms[1].take(count)
+    behind |= forms[1].take(count, mode="clip")
     return [
-        Piece(word, lengths[0].take(count), WORD_BYTES),
-        Piece(behind, lengths[1].take(count), len(prefix) + most - WORD_BYTES),
+        Piece(word, lengths[0].take(count, mode="clip"), WORD_BYTES),
+        Piece(behind, lengths[1].take(count, mode="clip"), len(prefix) + most - WORD_BYTES),
     ]
 
 
