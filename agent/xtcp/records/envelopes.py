@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xtcp.records import plain, varints
 from xtcp.records.encoder import RecordEncoder
@@ -66,25 +67,31 @@ class Envelopes:
 
     def cut(self, batch: Batch) -> Iterator[Packet]:
         """All rows of `batch`, as many in an envelope as fit. Take all before the next batch is cut."""
-        records = self._encoder.encode(batch)
-        first, rows = 0, len(records.ends)
+        for length, records, header, rows in self.pieces(batch):
+            if records is None:
+                yield Packet(b"", 1, self._sequence, oversize=True)
+            else:
+                yield Packet(b"".join((length, records, header)), rows, self._sequence - 1)
+
+    def pieces(self, batch: Batch) -> Iterator[tuple[bytes, NDArray[np.uint8] | None, bytes, int]]:
+        """The same without copying: the length, records where they stand in the encoder's buffer, header, and rows of
+        each envelope. None for the records of one row: it is too long.
+        """
+        encoded = self._encoder.encode(batch)
+        first, rows = 0, len(encoded.ends)
         while first < rows:
             header = self._header(batch.context.hostname)
-            start = int(records.begins[first])
+            start = int(encoded.begins[first])
             room = self._room(header)
-            behind = min(int(np.searchsorted(records.ends, start + room, "right")), first + MOST_ROWS)
+            behind = min(int(np.searchsorted(encoded.ends, start + room, "right")), first + MOST_ROWS)
             if behind <= first:
-                yield Packet(b"", 1, self._sequence, oversize=True)
+                yield b"", None, b"", 1
                 first += 1
                 continue
-            end = int(records.ends[behind - 1])
-            length = varints.varint(end - start + len(header))
-            yield Packet(
-                b"".join((length, records.data[start:end], header)),
-                behind - first,
-                self._sequence,
-            )
+            end = int(encoded.ends[behind - 1])
             self._sequence += 1
+            length = varints.varint(end - start + len(header))
+            yield length, encoded.data[start:end], header, behind - first
             first = behind
 
     def end_poll(self, trailer: Trailer) -> Packet | None:

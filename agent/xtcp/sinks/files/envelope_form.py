@@ -43,13 +43,15 @@ class Enveloped:
         return b""
 
     def rows(self, batch: Batch) -> Iterator[Piece]:
-        """An envelope a piece."""
-        for packet in self._envelopes.cut(batch):
-            if packet.oversize:
+        """Envelopes one behind the other, their records as they stand in the encoder's buffer."""
+        for length, records, header, _ in self._envelopes.pieces(batch):
+            if records is None:
                 raise ValueError("a row is larger than an envelope may be")
             if self._framed:
-                yield varint(len(packet.data))
-            yield packet.data
+                yield varint(len(length) + len(records) + len(header))
+            yield length
+            yield records
+            yield header
 
     def trailer(self, trailer: Trailer) -> bytes:
         """An envelope of its own."""
