@@ -110,15 +110,15 @@ def test_captures(capture: Path, name: str) -> None:
 @pytest.mark.external
 @pytest.mark.parametrize("name", LAYOUT_NAMES)
 def test_captures_of_others(captures: Path, name: str) -> None:
-    """A hundred rows of each chunk of the captures that others made, 4.19 to 7.0.3."""
-    decoder, seen = Decoder(), 0
-    for path in sorted(captures.glob("*/*_100*.pcap")) + sorted(captures.glob("7_0_3/*.pcap")):
+    """Forty rows of each chunk of all captures that others made, 4.19 to 7.0.3, and of a big-endian host."""
+    decoder, files = Decoder(), 0
+    for path in sorted(captures.glob("*/*.pcap*")):
         for chunk in open_source(str(path)).chunks():
             batch = decoder.decode(chunk)
             if batch.rows:
-                assert_same(batch.take(np.arange(min(batch.rows, 100))), name)
-                seen += batch.rows
-    assert seen > 1000
+                assert_same(batch.take(np.arange(min(batch.rows, 40))), name)
+                files += chunk.context.dump == 1
+    assert files > 20
 
 
 def test_records_shorter_than_a_word() -> None:
