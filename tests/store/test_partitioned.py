@@ -24,7 +24,7 @@ from tests.store.made import (
     trailer,
 )
 from xtcp.ledger import Account, Balance
-from xtcp.sinks.folders import partitioned
+from xtcp.sinks.folders import parquet, partitioned
 from xtcp.sinks.folders.local_folder import LocalDraft, LocalFolder
 from xtcp.sinks.folders.parquet import Parquet
 from xtcp.sinks.folders.partitioned import Limits, Partitioned
@@ -212,6 +212,24 @@ def test_what_waits_in_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.Mon
     sink.close()
     (count,) = selected(f"SELECT count(*) AS n FROM '{tmp_path}/sockets/*/*/*/*.parquet'")
     assert account.balance().accepted == count["n"] == sum(10 + n for n in range(60))
+
+
+def test_a_file_with_many_row_groups_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its footer, which is kept in memory, grows with them: it ends with the poll that has too many."""
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 10)
+    monkeypatch.setattr(parquet, "MOST_GROUPS", 3)
+    clock, account = Clock(), Account("parquet")
+    clock.now += 10_000
+    sink = Partitioned(LocalFolder(tmp_path), Parquet(), account, LIMITS, clock=clock, wall=clock.wall)
+    in_flight = []
+    for number in range(7):
+        start = START_NS + number * INTERVAL_NS
+        sink.accept(batch(*range(10 * number, 10 * number + 10), start_ns=start, host="web-1"))
+        sink.end_poll(trailer(start, "web-1"))
+        in_flight.append(account.balance().in_flight)
+    # A host's first poll has a file of its own.
+    assert in_flight == [0, 10, 20, 0, 10, 20, 0]
+    sink.close()
 
 
 # --- what fails ---

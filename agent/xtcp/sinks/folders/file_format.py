@@ -18,6 +18,11 @@ class RowWriter(Protocol):
         """Bytes that it keeps in memory."""
         ...
 
+    @property
+    def full(self) -> bool:
+        """Whether the file should end with this poll, because what stands at its end grows in memory."""
+        ...
+
     def write(self, batch: Batch) -> None:
         """Takes all rows of `batch`."""
         ...

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from xtcp.poll.trailer import Trailer
 
 GROUP_ROWS: Final = 16_384
+# A row group has half a kilobyte a column in the footer, which is kept until the end: 6 MB of these.
+MOST_GROUPS: Final = 64
 LEVEL: Final = 1
 
 _SPLIT: Final = tuple(
@@ -35,7 +37,7 @@ class ParquetRows:
 
     def __init__(self, file: BinaryIO, level: int) -> None:
         self._kept: list[Any] = []
-        self._rows = 0
+        self._rows = self._groups = 0
         self.buffered = 0
         self._writer = pq.ParquetWriter(
             pa.PythonFile(file, mode="w"),
@@ -46,6 +48,11 @@ class ParquetRows:
             use_dictionary=_DICTIONARY,
             column_encoding=dict.fromkeys(_SPLIT, "BYTE_STREAM_SPLIT"),
         )
+
+    @property
+    def full(self) -> bool:
+        """Whether there are `MOST_GROUPS` row groups."""
+        return self._groups >= MOST_GROUPS
 
     def write(self, batch: Batch) -> None:
         """Keeps the rows; writes a row group when there are enough."""
@@ -61,6 +68,7 @@ class ParquetRows:
         if self._rows:
             kept, self._kept, self._rows, self.buffered = self._kept, [], 0, 0
             table = pa.Table.from_batches(kept).unify_dictionaries()
+            self._groups += 1
             self._writer.write_table(table, row_group_size=table.num_rows)
 
     def end(self) -> None:

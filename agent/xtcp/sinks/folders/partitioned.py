@@ -251,7 +251,8 @@ class Partitioned:
     def _due(self, part: _Part) -> bool:
         now = self._clock()
         old = now - part.opened >= min(self._limits.age_s, (now - self._started) / 2)
-        return old or part.size >= self._limits.size or len(part.trailers) >= MOST_TRAILERS
+        full = part.size >= self._limits.size or (part.writer is not None and part.writer.full)
+        return old or full or len(part.trailers) >= MOST_TRAILERS
 
     def _publish(self, part: _Part) -> None:
         """Ends the part's file."""

@@ -51,6 +51,7 @@ class LineRows:
     """A `RowWriter`; it keeps nothing but what the compressor does."""
 
     buffered: Final = 0
+    full: Final = False
 
     def __init__(self, file: BinaryIO, level: int) -> None:
         self._encoder = JsonLines()
