@@ -219,8 +219,8 @@ def test_a_file_with_many_row_groups_ends(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(parquet, "GROUP_ROWS", 10)
     monkeypatch.setattr(parquet, "MOST_GROUPS", 3)
     clock, account = Clock(), Account("parquet")
-    clock.now += 10_000
     sink = Partitioned(LocalFolder(tmp_path), Parquet(), account, LIMITS, clock=clock, wall=clock.wall)
+    clock.now += 10_000
     in_flight = []
     for number in range(7):
         start = START_NS + number * INTERVAL_NS
