@@ -15,6 +15,7 @@ from xtcp.daemon.clocks import NS
 from xtcp.daemon.memory import Memory
 from xtcp.daemon.schedule import phase
 from xtcp.errors import ExitCode, KernelRefused, XtcpError
+from xtcp.netlink.arena import SLOT
 from xtcp.poll.one_pass import OnePass
 from xtcp.poll.trailer import Trailer
 from xtcp.sinks.schemes import DEFAULT_BYTES
@@ -373,3 +374,10 @@ def test_fault_80_every_run_has_an_id_of_its_own() -> None:
     """A restart is told by it."""
     ids = {World().agent.state().run_id for _ in range(5)}
     assert len(ids) == 5
+
+
+def test_the_state_says_how_large_a_datagrams_buffer_is() -> None:
+    """xTCP's metric of it is made of this: what the arena begins with."""
+    world = World(max_loops="1")
+    world.run()
+    assert world.agent.state().packet_bytes == SLOT

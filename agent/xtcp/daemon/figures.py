@@ -10,6 +10,7 @@ from xtcp import __version__
 from xtcp.daemon.clocks import NS
 from xtcp.metrics.agent_state import LONG_POLL_SHARE, AgentState, Reload, SinkState, Verdict
 from xtcp.metrics.resources import resources
+from xtcp.netlink.arena import SLOT
 from xtcp.poll.capabilities import has_net_admin
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Figures:
         self.run_id = secrets.token_hex(8)
         self.started_wall_ns = started_wall_ns
         self.polls = 0
+        self.slot = SLOT
         self.failed: Counter[str] = Counter()
         self.overruns = 0
         self.long_polls = 0
@@ -50,6 +52,7 @@ class Figures:
         trailer = polled.trailer
         self.polls += 1
         self.trailer = trailer
+        self.slot = polled.slot
         self.rows += polled.rows
         self.shed += polled.shed
         self.messages += trailer.messages
@@ -101,6 +104,7 @@ class Figures:
             run_id=self.run_id,
             interval_s=settings.frequency,
             max_loops=settings.max_loops,
+            packet_bytes=self.slot,
             sampling_modulus=settings.sampling_modulus,
             report_modulus=settings.report_modulus,
             polls=self.polls,

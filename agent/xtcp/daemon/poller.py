@@ -61,7 +61,9 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True)
 class Polled:
-    """A poll that came to an end: its trailer, the first error of the kernel, what was counted beside."""
+    """A poll that came to an end: its trailer, the first error of the kernel, what was counted beside; `slot` is the
+    buffer of a datagram, bytes, that the next one has.
+    """
 
     trailer: Trailer
     error: XtcpError | None
@@ -69,6 +71,7 @@ class Polled:
     rows: Counter[tuple[str, str]]
     shed: Counter[str]
     stepped_s: float
+    slot: int
 
 
 class Poller:
@@ -146,7 +149,7 @@ class Poller:
         if live.error is not None:
             # The kernel may have lost a module, or gained one: look again which request it takes.
             self.one_pass = None
-        return Polled(trailer, live.error, live.tally, rows, shed, stepped / NS)
+        return Polled(trailer, live.error, live.tally, rows, shed, stepped / NS, self._slot)
 
     def _give(self, batch: Batch, observers: Sequence[Observer], shed: Counter[str]) -> None:
         """A batch to observers and sinks, as far as memory allows."""

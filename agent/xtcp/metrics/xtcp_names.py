@@ -1,4 +1,4 @@
-"""The metrics of xTCP that can be filled, under its names (`--metrics-compat xtcp`): dashboards go on working.
+"""The metrics of xTCP that can be filled, under its names (`--xtcp-names`): dashboards go on working.
 
 Its counters have no `_total` and are exposed as `unknown`, so that their names stay. `af` is `v4` and `v6`: one pass
 of ours serves both. Those that are not here count what only its inside knows: netlinkers by number, blocked channels,
