@@ -270,3 +270,11 @@ def _waiting_in(pipe: IO[bytes] | None) -> int:
     assert pipe is not None
     count = fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))
     return int.from_bytes(count, sys.byteorder)
+
+
+def test_without_numpy() -> None:
+    """Another Python than the one it was installed with: a sentence, 78, no traceback."""
+    code = "import sys; sys.modules['numpy'] = None; from xtcp.cli.main import run; sys.exit(run(['once']))"
+    done = subprocess.run([XTCP[0], "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "NumPy is not installed" in done.stderr and "Traceback" not in done.stderr

@@ -89,6 +89,16 @@ def run_command(make_parser: Callable[[], argparse.ArgumentParser], argv: Sequen
             "Raise the limit (ulimit -v), or try again."
         )
         code = ExitCode.TEMPORARY
+    except ModuleNotFoundError as error:
+        if error.name != "numpy":
+            say(traceback.format_exc() + f"{top.prog}: this is a fault of xtcp. Please report the lines above.")
+            return ExitCode.INTERNAL
+        say(
+            f"{top.prog}: NumPy is not installed.\n"
+            "Usually this is another Python than the one that xtcp was installed with.\n"
+            "Install it there: pip install numpy (Debian: apt-get install python3-numpy)."
+        )
+        code = ExitCode.CONFIGURATION
     except Exception:  # noqa: BLE001 - the last line of defence: an exit code and a report
         say(traceback.format_exc() + f"{top.prog}: this is a fault of xtcp. Please report the lines above.")
         code = ExitCode.INTERNAL
