@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import libraries, patience, results
+
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 settings.register_profile(
@@ -32,6 +34,12 @@ EXPECTED_SKIPS = (
     r"TLS_INFO_\* is not in this kernel's BTF",
     r"no atheris for this Python",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The plugins of this suite, here because the root of the repository has no conftest.py to name them in."""
+    for plugin in (libraries, patience, results):
+        config.pluginmanager.register(plugin)
 
 
 def captures_folder() -> Path | None:

@@ -1,0 +1,33 @@
+"""How long a test waits for what it expects: XTCP_SLOWNESS times as long as on an ordinary machine.
+
+A pytest plugin for its limits (`timeout` of pyproject.toml, and its marker), and `patient` for those in the tests. An
+emulated processor is some twenty times slower: `XTCP_SLOWNESS=20`. Only for what is waited for and comes, never for
+what must be quick or must not come.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import pytest
+
+SLOWNESS: Final = float(os.environ.get("XTCP_SLOWNESS") or 1)
+
+
+def patient(seconds: float) -> float:
+    """`seconds`, of which a slow machine gets more."""
+    return seconds * SLOWNESS
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """pytest-timeout's limit of each test; the marker that comes first counts."""
+    if SLOWNESS == 1:
+        return
+    usual = float(config.getini("timeout") or 0)
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        seconds = float(marker.args[0] if marker and marker.args else usual)
+        if seconds:
+            item.add_marker(pytest.mark.timeout(patient(seconds)), append=False)
