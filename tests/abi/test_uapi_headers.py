@@ -36,21 +36,28 @@ MACHINES: Final = (
 
 HEADERS: Final = ("netlink", "sock_diag", "inet_diag", "tcp", "mptcp", "tls", "bpf", "version")
 
-# The end of struct tcp_info as 6.18 and as 7.0 declare it, written out because few headers are that new.
+# The end of struct tcp_info behind what 6.1 has of it, as 6.18 and as 7.0 declare it: few headers are that new.
+_SINCE_6_2: Final = """
+    __u32 tcpi_rcv_wnd; __u32 tcpi_rehash;
+    __u16 tcpi_total_rto; __u16 tcpi_total_rto_recoveries; __u32 tcpi_total_rto_time;
+    __u32 tcpi_received_ce;
+    __u32 tcpi_delivered_e1_bytes; __u32 tcpi_delivered_e0_bytes; __u32 tcpi_delivered_ce_bytes;
+    __u32 tcpi_received_e1_bytes; __u32 tcpi_received_e0_bytes; __u32 tcpi_received_ce_bytes;
+"""
 TAILS: Final[dict[str, tuple[Release, str]]] = {
-    "tail_6_18": ((6, 18), "__u16 tcpi_accecn_fail_mode; __u16 tcpi_accecn_opt_seen;"),
+    "tail_6_18": ((6, 18), _SINCE_6_2 + "__u16 tcpi_accecn_fail_mode; __u16 tcpi_accecn_opt_seen;"),
     "tail_7_0": (
         (7, 0),
-        "__u32 tcpi_ecn_mode:2, tcpi_accecn_opt_seen:2, tcpi_accecn_fail_mode:4, tcpi_options2:24;",
+        _SINCE_6_2 + "__u32 tcpi_ecn_mode:2, tcpi_accecn_opt_seen:2, tcpi_accecn_fail_mode:4, tcpi_options2:24;",
     ),
 }
-BEFORE_TAIL: Final = 276
+BEFORE_TAIL: Final = 232
 
 PREAMBLE: Final = "\n".join(
     (
         "#include <stddef.h>",
         *(f"#include <linux/{name}.h>" for name in HEADERS),
-        *(f"struct {name} {{ __u8 before[{BEFORE_TAIL}]; {text} }};" for name, (_, text) in TAILS.items()),
+        *(f"struct {name} {{ __u64 before[{BEFORE_TAIL // 8}]; {text} }};" for name, (_, text) in TAILS.items()),
     )
 )
 
@@ -84,6 +91,7 @@ def _expressions() -> Iterator[str]:
             for path in () if row.bit_field else row.paths:
                 yield from (_offset(struct.name, path), _size(struct.name, path))
     for name, (release, _) in TAILS.items():
+        yield f"sizeof(struct {name})"
         for member in _tail_members(release, "<"):
             if member.mask is None:
                 yield from (_offset(name, member.column), _size(name, member.column))
@@ -188,11 +196,12 @@ def test_struct_sizes(headers: Headers, struct: Struct) -> None:
 
 @pytest.mark.parametrize("name", TAILS)
 def test_tails_of_tcp_info_written_out(headers: Headers, name: str) -> None:
-    """Both layouts of tcp_info's last four bytes, also where no header is new enough to have them."""
+    """tcp_info's end, its last four bytes in both layouts, also where no header is new enough to have it."""
     release, _ = TAILS[name]
     tail = _tail_members(release, headers.order)
     wrong = [text for member in tail for text in _disagreements(headers, name, (member.column,), member)]
-    assert tail and not wrong, "\n".join(wrong)
+    assert len(tail) == (14 if release < (7, 0) else 16) and not wrong, "\n".join(wrong)
+    assert headers.answers.numbers[f"sizeof(struct {name})"] == size_of(TCP_INFO, release) == 280
 
 
 def test_constants(headers: Headers) -> None:
