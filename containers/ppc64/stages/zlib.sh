@@ -1,0 +1,7 @@
+# shellcheck shell=bash
+# needs: sources
+
+unpack zlib
+CHOST=$TRIPLET CFLAGS="-O2 -fPIC" ./configure --static --prefix=
+make libz.a
+make install DESTDIR="$out"
