@@ -73,8 +73,8 @@ class _Module(pytest.Module):
     def collect(self) -> Sequence[pytest.Item | pytest.Collector]:
         try:
             return list(super().collect())
-        except self.CollectError as failure:
-            name = missing(failure.__cause__)
+        except Exception as failure:
+            name = missing(failure)
             if name is None:
                 raise
         pytest.skip(reason(name), allow_module_level=True)

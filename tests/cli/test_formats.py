@@ -47,6 +47,7 @@ def screen(*arguments: str | Path, columns: int, **environment: str) -> list[str
     return text.decode().splitlines()
 
 
+@pytest.mark.live
 def test_every_format_has_the_same_values(opened: Opened, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """JSON and CSV of one recorded dump agree in every column of every row; absent is left out, and empty."""
     capture = tmp_path / "host.pcapng"
@@ -127,6 +128,7 @@ def test_output_file(dump: Path, tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert target.read_bytes().decode() == out
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("width", [80, 200])
 def test_table_fits_the_terminal(opened: Opened, width: int) -> None:
     """No line is wider than the terminal; the more room, the more columns; addresses are never left out."""

@@ -57,6 +57,7 @@ def test_names_are_where_they_belong(capsys: pytest.CaptureFixture[str]) -> None
     assert "xtcp.sockets" not in script
 
 
+@pytest.mark.needs("pyarrow")
 def test_arrow_types_of_every_column(capsys: pytest.CaptureFixture[str]) -> None:
     """A line a column, in the order of every output."""
     assert run(["schema", "arrow"]) == 0

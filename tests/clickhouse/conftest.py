@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.clickhouse.server import Server
 from tests.clickhouse.tables import create, empty
+from tests.libraries import library
 
 
 @pytest.fixture(scope="session")
@@ -39,5 +39,4 @@ def folder(tmp_path: Path) -> Path:
 
 def require_chdb() -> None:
     """Skips where there is no chdb for this machine."""
-    if importlib.util.find_spec("chdb") is None:
-        pytest.skip("needs chdb (pip install chdb)")
+    library("chdb")

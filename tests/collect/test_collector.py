@@ -12,6 +12,7 @@ from random import Random
 import pytest
 
 from tests.collect.sending import HOST, Kept, collected, follows, messages, sockets
+from tests.libraries import library
 from tests.sinks.standins import TRAILER
 from xtcp.chunk import Context
 from xtcp.collect import expansion
@@ -289,7 +290,7 @@ def test_fault_93_signed_datagrams() -> None:
 
 def test_fault_94_compressed_datagrams() -> None:
     """gzip and zstd, told by their first bytes; a signature is of what is sent."""
-    zstandard = pytest.importorskip("zstandard", reason="zstandard is not installed")
+    zstandard = library("zstandard")
     sent = messages("flat", sockets(range(40)), limit=1000)
     packed = [gzip.compress(m) if n % 2 else zstandard.compress(m) for n, m in enumerate(sent)]
     sink, collector = collected(packed)
@@ -305,7 +306,7 @@ def test_fault_94_compressed_datagrams() -> None:
 
 def test_fault_94_bombs_are_bounded_before_and_while_they_expand() -> None:
     """What says that it is too large is not expanded; what lies, or says nothing, no further than the limit."""
-    zstandard = pytest.importorskip("zstandard", reason="zstandard is not installed")
+    zstandard = library("zstandard")
     limit = expansion.LIMIT
     zeros = bytes(limit + 1)
     says, silent = zstandard.compress(zeros), zstandard.ZstdCompressor(write_content_size=False).compress(zeros)

@@ -314,6 +314,7 @@ def test_fault_16_endless_dump_by_deadline() -> None:
     assert seen.cookies == [5]
 
 
+@pytest.mark.live
 def test_fault_17_no_descriptor() -> None:
     """Without a free descriptor the poll fails with exit code 75, and a thousand failures leak none."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.fuzz import run
 from tests.fuzz.targets import CORPUS, REPLAY, TARGETS, corpus_of
+from tests.libraries import library
 
 NAMES = sorted(folder.name for folder in CORPUS.iterdir())
 
@@ -19,7 +20,7 @@ NAMES = sorted(folder.name for folder in CORPUS.iterdir())
 def needs(name: str) -> None:
     """Skips the targets that need more than NumPy."""
     if name in REPLAY:
-        pytest.importorskip("scapy", reason="captures are read by scapy")
+        library("scapy")
 
 
 def test_every_target_has_a_corpus() -> None:

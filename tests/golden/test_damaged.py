@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("scapy", reason="captures are read by scapy")
-
 from tests.replay import make_damaged
 from tests.replay.make_damaged import FOLDER, LARGEST, MANIFEST
 from tests.replay.packed import zstandard

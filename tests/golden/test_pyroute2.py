@@ -10,13 +10,14 @@ import pytest
 
 from tests.dumps import Plan
 from tests.encoder import Item, Layout
+from tests.libraries import library
 from xtcp.decode.decoder import Decoder
 from xtcp.schema.model import Order
 from xtcp_replay.judging.known_faults import Case, explanation
 from xtcp_replay.judging.subjects import subjects_of
 from xtcp_replay.judging.witnesses import pyroute2_diag
 
-pytest.importorskip("pyroute2.netlink.diag", reason="the second opinion needs pyroute2")
+library("pyroute2.netlink.diag")
 
 LAYOUTS = (
     Layout((Item(1, 16), Item(2, 232), Item(4, 6), Item(7, 36), Item(8, 1), Item(17, 4), Item(21, 8))),

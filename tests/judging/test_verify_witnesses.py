@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import ROOT, require_program
 from tests.dumps import Plan
 from tests.encoder import Item, Layout, message
+from tests.libraries import library
 from xtcp.chunk import NATIVE, Chunk, Context
 from xtcp.decode.decoder import Decoder
 from xtcp.schema.inet_diag import IPPROTO_MPTCP
@@ -49,7 +50,7 @@ def witness(request: pytest.FixtureRequest) -> Witness:
 def found(name: str) -> Witness:
     """The witness, or a skip."""
     if name == "pyroute2":
-        pytest.importorskip("pyroute2.netlink.diag", reason="the second opinion needs pyroute2")
+        library("pyroute2.netlink.diag")
     else:
         require_program(name, {"ss": "iproute2"}.get(name, name))
     witness = PROGRAMS[name]()

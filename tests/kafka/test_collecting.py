@@ -11,13 +11,14 @@ import pytest
 from tests.cli.running import xtcp
 from tests.collect.sending import Kept, messages, sockets
 from tests.kafka.broker import Broker
+from tests.libraries import library
 from xtcp.collect.checkpoints import EVERY_S, Checkpoints
 from xtcp.collect.collector import Collector
 from xtcp.collect.kafka_topic import GROUP, KafkaTopic, parsed
 from xtcp.errors import ConfigurationError, ExitCode, Unavailable, UsageError
 from xtcp.ledger import Ledger
 
-confluent_kafka: Any = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
+confluent_kafka: Any = library("confluent_kafka")
 
 
 def produce(servers: str, topic: str, values: list[bytes]) -> None:

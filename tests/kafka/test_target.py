@@ -82,6 +82,7 @@ def test_passwords_come_from_files(tmp_path: Path) -> None:
         target(of("b/t", sasl_password_file=str(tmp_path / "none"))).config()
 
 
+@pytest.mark.needs("confluent_kafka")
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("scapy", reason="the layers are scapy's")
 from scapy.packet import Packet as Dissected
 
 from tests.conftest import ROOT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from random import Random
 from typing import Any
 
@@ -18,8 +19,8 @@ from xtcp.schema.model import Attribute, Nest, Order
 from xtcp.schema.requests import ERROR_ATTRIBUTES, REQUEST_ATTRIBUTES
 from xtcp.schema.tcp_info import TCP_INFO
 
-layers = pytest.importorskip("xtcp_replay.layers", reason="the layers are scapy's")
-fields = pytest.importorskip("xtcp_replay.layers.fields", reason="the layers are scapy's")
+layers = import_module("xtcp_replay.layers")
+fields = import_module("xtcp_replay.layers.fields")
 
 RELEASES = (None, (5, 4), (6, 18), (7, 0))
 

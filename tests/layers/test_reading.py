@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from importlib import import_module
 from pathlib import Path
 from random import Random
 
@@ -20,7 +21,7 @@ from xtcp.decode.reference import decode as decode_plainly
 from xtcp.schema.model import Order
 from xtcp_replay.reading.diag_request import NOT_INET
 
-layers = pytest.importorskip("xtcp_replay.layers", reason="the layers are scapy's")
+layers = import_module("xtcp_replay.layers")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from tests.batches import Row, batch_of
 from tests.clickhouse.server import Server
 from tests.conftest import ROOT
+from tests.libraries import library
 from tests.rows import decoded, rows_of
 from xtcp.batch import Batch
 from xtcp.chunk import Context
@@ -52,8 +52,7 @@ TRAILER = Trailer(
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An engine of our own, with our tables."""
-    if importlib.util.find_spec("chdb") is None:
-        pytest.skip("needs chdb (pip install chdb)")
+    library("chdb")
     with Server(tmp_path_factory.mktemp("engine") / "data") as server:
         for statement in statements(ddl(NAMES)):
             server.query(statement)

@@ -191,7 +191,6 @@ def test_values_that_no_column_has(what: str, record: str, reason: str) -> None:
 
 def test_xtcp2_of_every_epoch() -> None:
     """Field 1 is read first. The same fields by the numbers that each epoch has for them."""
-    pytest.importorskip("google.protobuf", reason="google.protobuf is not installed")
     from xtcp.records.descriptor import message_classes
 
     values = {"inet_diag_msg_family": 10, "inet_diag_msg_socket_source_port": 443, "tcp_info_state": 1,
@@ -275,7 +274,6 @@ def _google_value(record: Any, path: Sequence[str]) -> Any:
 @given(seed=st.integers(0, 2**32), name=st.sampled_from(NAMES))
 def test_google_protobuf_reads_the_same_of_damaged_records(seed: int, name: str) -> None:
     """What is kept has google.protobuf's values; what is set aside it refuses, or it is one of our stricter rules."""
-    pytest.importorskip("google.protobuf", reason="google.protobuf is not installed")
     from xtcp.records.descriptor import message_classes
 
     random, layout = Random(seed), LAYOUTS[name]

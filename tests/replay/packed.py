@@ -9,12 +9,12 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
-import pytest
+from tests.libraries import library
 
 
 def zstandard() -> Any:
     """The package, which has wheels for few architectures; a test that needs it skips where it is not."""
-    return pytest.importorskip("zstandard", reason="zstd data is read with zstandard, which is not installed")
+    return library("zstandard")
 
 
 PACK: Final[dict[str, Callable[[bytes], bytes]]] = {

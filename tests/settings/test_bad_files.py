@@ -227,6 +227,7 @@ def test_fault_81_a_secret_by_a_file_of_its_own(tmp_path: Path) -> None:
         load({}, {"XTCP_DEST_FILE": str(path)})
 
 
+@pytest.mark.needs("yaml")
 def test_fault_81_validate_reads_the_web_configuration_too(tmp_path: Path) -> None:
     """What the server would refuse at its start is refused before."""
     web = tmp_path / "web.yml"

@@ -17,10 +17,9 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> str:
     return saved(tmp_path_factory.mktemp("pipe"), pcap(rows))
 
 
+LIVE = [(*XTCP, "once", "--format", "json"), (*XTCP, "doctor")]
 COMMANDS = [
-    (*XTCP, "once", "--format", "json"),
     (*XTCP, "columns"),
-    (*XTCP, "doctor"),
     (*XTCP, "--help"),
     (*REPLAY, "info", "CAPTURE"),
     (*REPLAY, "decode", "CAPTURE", "--format", "csv"),
@@ -31,7 +30,11 @@ COMMANDS = [
 
 @pytest.mark.parametrize(
     ("command", "before"),
-    [*((command, 1) for command in COMMANDS), *((command, 0) for command in COMMANDS if "send" in command)],
+    [
+        *(pytest.param(command, 1, marks=pytest.mark.live) for command in LIVE),
+        *((command, 1) for command in COMMANDS),
+        *((command, 0) for command in COMMANDS if "send" in command),
+    ],
     ids=lambda value: str(value) if isinstance(value, int) else " ".join(value[2:]),
 )
 def test_fault_71_a_reader_that_leaves(command: tuple[str, ...], before: int, capture: str) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from tests.batches import batch_of
 from tests.cli.running import ENVIRONMENT
+from tests.libraries import library
 from tests.sinks.protobuf import delimited, parsed, records
 from tests.sinks.receivers import Listener, StreamListener, until
 from tests.sinks.standins import TRAILER
@@ -175,7 +176,7 @@ def test_fault_88_kafka(name: str) -> None:
 @every_name
 def test_fault_88_arrow(name: str, tmp_path: Path) -> None:
     """pyarrow's reader gives the name back."""
-    pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow (pip install 'xtcp[arrow]')")
+    pyarrow = library("pyarrow")
     sent(f"file:{tmp_path}/rows.arrow", name)
     table = pyarrow.ipc.open_stream((tmp_path / "rows.arrow").read_bytes()).read_all()
     assert table.column("hostname").to_pylist() == table.column("netns").to_pylist() == [cleaned(name)]
@@ -185,7 +186,6 @@ def test_fault_88_arrow(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["parquet", "lines"])
 def test_fault_89_partitions(name: str, scheme: str, tmp_path: Path) -> None:
     """Files stay below their folder, one host a folder, and DuckDB, by the folder's name, finds them."""
-    duckdb = pytest.importorskip("duckdb", reason="needs duckdb (pip install 'xtcp[query]')")
     folder = tmp_path / "below"
     folder.mkdir()
     sent(f"{scheme}:{folder}", name)
@@ -193,6 +193,8 @@ def test_fault_89_partitions(name: str, scheme: str, tmp_path: Path) -> None:
     assert files and all(path.is_relative_to(folder) for path in files)
     assert all(path.relative_to(folder).as_posix().isascii() for path in files)
     if scheme == "parquet":
+        import duckdb
+
         query = "SELECT hostname FROM read_parquet(?, hive_partitioning = true)"
         found = duckdb.execute(query, [f"{folder}/sockets/host=*/*/*/*.parquet"]).fetchall()
         assert found == [(cleaned(name),)]

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from tests.batches import batch_of
 from tests.conftest import ROOT
 from tests.golden.test_pcaps import ROWS as MANIFEST
@@ -98,6 +96,8 @@ def parquet_cookies(folder: Path, table: str = "sockets") -> list[int]:
 
 def selected(sql: str) -> list[Row]:
     """What DuckDB answers."""
+    import duckdb
+
     result: Any = duckdb.sql(sql)
     return [dict(zip(result.columns, row, strict=True)) for row in result.fetchall()]
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.batches import Row, batch_of
+from tests.libraries import library
 from tests.store.made import CAPTURES, as_stored, captured, context, lines_of, present, selected, trailer
 from tests.strategies import orders, plans
 from xtcp.batch import Batch
@@ -84,7 +85,7 @@ def as_text(row: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.clickhouse
 def test_clickhouse_reads_parquet(tmp_path: Path) -> None:
     """Split bytes, dictionaries, nulls and all."""
-    chdb = pytest.importorskip("chdb", reason="needs chdb (pip install chdb)")
+    chdb = library("chdb")
     capture = CAPTURES[0]
     batches = captured(capture)
     sink = parse(f"parquet:{tmp_path}").maker()(Account("parquet"))

@@ -24,9 +24,8 @@ from tests.store.made import (
     trailer,
 )
 from xtcp.ledger import Account, Balance
-from xtcp.sinks.folders import parquet, partitioned
+from xtcp.sinks.folders import partitioned
 from xtcp.sinks.folders.local_folder import LocalDraft, LocalFolder
-from xtcp.sinks.folders.parquet import Parquet
 from xtcp.sinks.folders.partitioned import Limits, Partitioned
 from xtcp.sinks.folders.zstd_lines import Lines
 
@@ -132,6 +131,7 @@ def test_a_large_file_ends_with_its_poll_or_at_twice_the_size(tmp_path: Path) ->
     assert bench.balance.accepted == 1 + 200 * 400
 
 
+@pytest.mark.needs("zstandard")
 def test_fault_72_the_start_of_the_poll_decides_the_partition(bench: Bench) -> None:
     """By the host's own wall clock: over the hour's end, after a step back, in 1970; whatever the clock here says."""
     start = START_NS + HOUR_NS - 1
@@ -202,6 +202,8 @@ def test_many_hosts_have_few_open_files(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_what_waits_in_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parquet keeps rows to write many at once; over the bound the file that keeps most writes."""
+    from xtcp.sinks.folders.parquet import Parquet
+
     monkeypatch.setattr(partitioned, "BUFFER_BYTES", 100_000)
     clock, account = Clock(), Account("parquet")
     sink = Partitioned(LocalFolder(tmp_path), Parquet(), account, LIMITS, clock=clock, wall=clock.wall)
@@ -216,6 +218,9 @@ def test_what_waits_in_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_file_with_many_row_groups_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its footer, which is kept in memory, grows with them: it ends with the poll that has too many."""
+    from xtcp.sinks.folders import parquet
+    from xtcp.sinks.folders.parquet import Parquet
+
     monkeypatch.setattr(parquet, "GROUP_ROWS", 10)
     monkeypatch.setattr(parquet, "MOST_GROUPS", 3)
     clock, account = Clock(), Account("parquet")
@@ -383,6 +388,8 @@ def _ledger(path: Path, steps: list[tuple[str, int, int]], faults: list[tuple[st
 
 def test_a_full_disk_when_memory_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing what is kept fails: of another file, of the one in hand; the rest goes on."""
+    from xtcp.sinks.folders.parquet import Parquet
+
     monkeypatch.setattr(partitioned, "BUFFER_BYTES", 0)
     clock, account = Clock(), Account("parquet")
     folder = Failing(tmp_path, [None, ("write", errno.ENOSPC), None, ("write", errno.EIO)])

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-import pyarrow.dataset as ds
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,6 +77,8 @@ def test_fault_89_hosts_with_any_name_in_files(scheme: str, tmp_path: Path) -> N
 
 def test_arrow_reads_the_folder_as_a_data_set(tmp_path: Path) -> None:
     """Hive's convention, as pyarrow knows it: the folder's names are columns."""
+    import pyarrow.dataset as ds
+
     sink = parse(f"parquet:{tmp_path}").maker()(Account("parquet"))
     sink.accept(batch(1, 2))
     sink.close()

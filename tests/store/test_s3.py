@@ -9,7 +9,6 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import duckdb
@@ -17,6 +16,7 @@ import pyarrow.dataset as ds
 import pytest
 from pyarrow import fs
 
+from tests.libraries import library
 from tests.store.made import INTERVAL_NS, START_NS, Clock, batch, trailer
 from xtcp.errors import Unavailable
 from xtcp.ledger import Account
@@ -69,8 +69,8 @@ class Server:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """Running."""
-    if find_spec("moto") is None or find_spec("flask") is None:
-        pytest.skip("needs moto's server (pip install 'moto[s3]' flask flask-cors)")
+    for name in ("moto", "flask", "flask_cors"):
+        library(name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")

@@ -36,9 +36,15 @@ class TooManyWaiting(Exception):
 
 
 class Passwords:
-    """Users and their hashes; `allows` is called on the event loop. Raises `ConfigurationError` without bcrypt."""
+    """Users and their hashes; `allows` is called on the event loop. With users, raises `ConfigurationError` without
+    bcrypt, which not every machine has.
+    """
 
     def __init__(self, users: Mapping[str, bytes]) -> None:
+        self._users = dict(users)
+        self._thread: ThreadPoolExecutor | None = None
+        if not self._users:
+            return
         try:
             import bcrypt
         except ImportError as error:
@@ -46,13 +52,12 @@ class Passwords:
                 "Users with passwords need bcrypt, which is not installed.", "", "pip install 'xtcp[prometheus]'"
             ) from error
         self._check = bcrypt.checkpw
-        self._users = dict(users)
-        rounds = max((int(hashed[4:6]) for hashed in self._users.values()), default=10)
+        rounds = max(int(hashed[4:6]) for hashed in self._users.values())
         # A salt and a digest of nothing in particular: no password is known to give it.
         self._nobody = bcrypt.gensalt(rounds) + secrets.token_hex(16)[:31].encode()
         self._key = secrets.token_bytes(32)
         self._remembered: OrderedDict[bytes, bool] = OrderedDict()
-        self._thread = ThreadPoolExecutor(1, "web passwords") if self._users else None
+        self._thread = ThreadPoolExecutor(1, "web passwords")
         self._waiting = 0
 
     async def allows(self, authorization: str) -> bool:
