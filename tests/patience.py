@@ -1,8 +1,8 @@
-"""How long a test waits for what it expects: XTCP_SLOWNESS times as long as on an ordinary machine.
+"""How long a test waits for what is to come, and what it takes for quick: XTCP_SLOWNESS times what it says.
 
 A pytest plugin for its limits (`timeout` of pyproject.toml, and its marker), and `patient` for those in the tests. An
-emulated processor is some twenty times slower: `XTCP_SLOWNESS=20`. Only for what is waited for and comes, never for
-what must be quick or must not come.
+emulated processor is some twenty times slower: `XTCP_SLOWNESS=20`. Not for how long a test goes on doing something,
+nor how long it waits for what must not come.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from tests.abi.table import STRUCTS, enumerators, rows_of
 from xtcp.schema.layout import Member, kernel_release, members
 from xtcp.schema.model import Order, Struct
 
-pytestmark = pytest.mark.abi
+pytestmark = [pytest.mark.abi, pytest.mark.live]
 
 VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
 ORDER: Final[Order] = "<" if sys.byteorder == "little" else ">"

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.conftest import ROOT
 from tests.fake_kernel import done, message, row
+from tests.patience import patient
 from tests.replay.made import cooked, pcap_header, record
 from xtcp.netlink.numbers import SOCK_DIAG_BY_FAMILY
 
@@ -45,7 +46,7 @@ def shell(script: str, *arguments: str | Path) -> Finished:
         ["bash", "-c", script, "bash", *map(str, arguments)],
         env=environment,
         capture_output=True,
-        timeout=30,
+        timeout=patient(30),
         check=False,
     )
 
@@ -53,7 +54,9 @@ def shell(script: str, *arguments: str | Path) -> Finished:
 def _run(command: tuple[str, ...], arguments: tuple[str | Path, ...], options: dict[str, Any]) -> Finished:
     environment = {**ENVIRONMENT, **options.pop("environment", {})}
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.run([*command, *map(str, arguments)], env=environment, timeout=30, check=False, **options)
+    return subprocess.run(
+        [*command, *map(str, arguments)], env=environment, timeout=patient(30), check=False, **options
+    )
 
 
 def as_nobody(*arguments: str | Path) -> Finished:

@@ -20,6 +20,7 @@ import pytest
 
 from tests.cli.running import ENVIRONMENT, XTCP, shell, xtcp
 from tests.collect.sending import messages, sockets
+from tests.patience import patient
 from tests.sinks.standins import TRAILER
 from xtcp.errors import ExitCode
 from xtcp.records.envelopes import Envelopes
@@ -48,7 +49,7 @@ def listening(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int, lis
     thread = threading.Thread(target=hear, daemon=True)
     thread.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(patient(20))
         found = re.search(r"listening on udp:127\.0\.0\.1:(\d+)", said[0])
         assert found, said
         yield process, int(found[1]), said
@@ -86,9 +87,9 @@ def test_rows_are_printed_as_they_come() -> None:
         assert rows[0]["idiag_state"] == "ESTAB" and rows[0]["cong"] == "cubic" and rows[0]["tcp_info_len"] == 232
         send(port, [*messages("flat", sockets([3])), *messages("xtcp2-1", sockets([4])), b"\x80" * 20])
         assert sorted(r["idiag_cookie"] for r in lines(process, 2)) == [3, 4]
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + patient(10)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == ExitCode.OK
+        assert process.wait(patient(10)) == ExitCode.OK
         assert time.monotonic() < deadline
     text = "\n".join(said)
     assert "5 messages = 4 kept + 1 set aside (cut 1)" in text
@@ -101,11 +102,11 @@ def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
     stats = tmp_path / "stats.json"
     with listening("--dest", f"file:{tmp_path}/rows.csv", "--stats", str(stats)) as (process, port, _):
         send(port, messages("flat", sockets(range(50))))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + patient(10)
         while not (tmp_path / "rows.csv").stat().st_size and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == ExitCode.INTERRUPTED
+        assert process.wait(patient(10)) == ExitCode.INTERRUPTED
     with (tmp_path / "rows.csv").open(newline="") as file:
         assert sorted(int(row["idiag_cookie"]) for row in csv.DictReader(file)) == list(range(50))
     told = json.loads(stats.read_text())
@@ -133,8 +134,8 @@ def test_a_reader_that_stands_still_does_not_hold_up_the_end(tmp_path: Path) -> 
         for each in (process, waiting):
             each.send_signal(signal.SIGTERM)
         for each in (process, waiting):
-            assert each.wait(20) == ExitCode.TEMPORARY
-        assert time.monotonic() - begin < 15
+            assert each.wait(patient(20)) == ExitCode.TEMPORARY
+        assert time.monotonic() - begin < patient(15)
         assert waiting.stderr is not None
         told = waiting.stderr.read()
     for text in (told, "\n".join(said)):
@@ -146,14 +147,14 @@ def test_a_reader_that_stands_still_does_not_hold_up_the_end(tmp_path: Path) -> 
         while process.poll() is None and time.monotonic() - begin < 5:
             process.send_signal(signal.SIGINT)
             time.sleep(0.05)
-        assert process.wait(5) == ExitCode.INTERRUPTED
+        assert process.wait(patient(5)) == ExitCode.INTERRUPTED
 
 
 def test_it_ends_by_itself(tmp_path: Path) -> None:
     """After so many messages, after a time, when nothing comes."""
     with listening("--max-datagrams", "3", "--dest", "null:") as (process, port, said):
         send(port, messages("xtcp", sockets(range(3))))
-        assert process.wait(15) == ExitCode.OK
+        assert process.wait(patient(15)) == ExitCode.OK
     assert "3 rows = 3 delivered" in said
     for option in ("--seconds", "--max-idle"):
         done = xtcp("collect", "--listen", f"unixgram:{tmp_path}/s", option, "0.1s", "--dest", "null:")
@@ -232,7 +233,7 @@ def test_keys_and_limits_are_options(tmp_path: Path) -> None:
         sent = [messages("flat", sockets(range(n)))[0] for n in (2, 3)]
         signed = [m + Keys.of_file(str(keys)).footer(m, time.time_ns()) for m in sent]
         send(port, [*signed, sent[0]])
-        assert process.wait(15) == ExitCode.OK
+        assert process.wait(patient(15)) == ExitCode.OK
     assert "3 messages = 1 kept + 2 set aside (not signed 1, too many rows 1)" in said
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from tests.cli.running import ENVIRONMENT, XTCP
 from tests.conftest import ROOT
+from tests.patience import patient
 
 PATIENCE_S = 20.0
 
@@ -52,7 +53,7 @@ class Child:
             self._process.kill()
         self._process.wait()
         for reader in self._readers:
-            reader.join(5)
+            reader.join(patient(5))
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
             stream.close()
@@ -78,7 +79,7 @@ class Child:
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Until something is so, or the process has ended."""
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + patient(PATIENCE_S)
         while not condition():
             ended = self._process.poll()
             if ended is not None and not condition():
@@ -94,9 +95,9 @@ class Child:
 
     def ended(self, seconds: float = PATIENCE_S) -> int:
         """The exit code."""
-        code = self._process.wait(seconds)
+        code = self._process.wait(patient(seconds))
         for reader in self._readers:
-            reader.join(5)
+            reader.join(patient(5))
         return code
 
     def status(self, name: str) -> int:

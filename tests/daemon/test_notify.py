@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import ROOT, require_program
 from tests.daemon.child import Child
+from tests.patience import patient
 from xtcp.daemon.notify import Notifier
 
 UNIT = ROOT / "agent" / "systemd" / "xtcp.service"
@@ -24,7 +25,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
     name = str(tmp_path / "notify") if request.param == "path" else f"@xtcp-test-{tmp_path.name}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0" + name[1:] if name.startswith("@") else name)
-        listener.settimeout(10)
+        listener.settimeout(patient(10))
         yield listener, name
 
 

@@ -20,6 +20,7 @@ import pytest
 from tests.batches import batch_of
 from tests.cli.running import ENVIRONMENT, XTCP
 from tests.conftest import require_program
+from tests.patience import patient
 from xtcp.batch import Batch
 from xtcp.chunk import Context
 from xtcp.daemon.top import Top, joined, score
@@ -234,7 +235,7 @@ class Terminal:
 
     def read_until(self, pattern: str, seconds: float = 15.0) -> str:
         """What was shown up to a line that matches."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patient(seconds)
         while not re.search(pattern, self.text, re.MULTILINE):
             left = end - time.monotonic()
             assert left > 0, self.text
@@ -265,7 +266,7 @@ def test_ctrl_c_on_a_terminal() -> None:
         terminal.read_until(r"(poll [0-9.]+s.*\n(.|\n)*){3}")
         os.write(terminal.master, b"\x03")
         text = terminal.read_until(r"null: .* 0 in flight")
-        assert terminal.process.wait(10) == 130
+        assert terminal.process.wait(patient(10)) == 130
     assert text.startswith("xtcp ")
     assert "Ctrl-C ends it" in text.splitlines()[0]
     assert '"event"' not in text and " info " not in text
@@ -278,7 +279,7 @@ def test_a_terminal_that_is_closed_ends_it() -> None:
     with Terminal("--frequency", "100ms", "--dest", "null:") as terminal:
         terminal.read_until(r"poll [0-9.]+s")
         os.close(terminal.master)
-        assert terminal.process.wait(10) == 0
+        assert terminal.process.wait(patient(10)) == 0
 
 
 @pytest.mark.live

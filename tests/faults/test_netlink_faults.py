@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.fake_kernel import SEQ, Datagram, ScriptedDiag, done, error, message, row
+from tests.patience import patient
 from xtcp.batch import Batch
 from xtcp.cli.main import run
 from xtcp.decode.decoder import Decoder
@@ -204,7 +205,7 @@ def test_fault_11_done_behind_rows() -> None:
     seen = poll([row(1) + row(2) + done()])
     assert seen.cookies == [1, 2]
     assert seen.flags == ()
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < patient(2)
 
 
 @pytest.mark.parametrize("text", [b"", b"\x06\0\x01\0a\0\0\0"])
@@ -273,7 +274,7 @@ def test_fault_14_deadline() -> None:
     seen = poll([row(1), row(2)], deadline_s=0.3)
     assert seen.cookies == [1, 2]
     assert seen.flags == ("deadline",)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < patient(2)
 
 
 def test_fault_14_deadline_is_of_the_whole_poll() -> None:
@@ -281,7 +282,7 @@ def test_fault_14_deadline_is_of_the_whole_poll() -> None:
     begin = time.monotonic()
     seen = poll([row(1)], [row(2)], families=(2, 10), deadline_s=0.4)
     assert seen.flags == ("deadline",)
-    assert time.monotonic() - begin < 0.75
+    assert time.monotonic() - begin < patient(0.75)
 
     def slow(cookie: int) -> Iterable[bytes]:
         yield row(cookie, flags=NLM_F_MULTI | NLM_F_DUMP_INTR)
@@ -292,7 +293,7 @@ def test_fault_14_deadline_is_of_the_whole_poll() -> None:
     seen = poll(slow(1), slow(2), slow(3), deadline_s=0.4)
     assert seen.flags == ("interrupted",)
     assert len(seen.dumps) == 2
-    assert time.monotonic() - begin < 0.85
+    assert time.monotonic() - begin < patient(0.85)
 
 
 def test_fault_16_endless_dump() -> None:

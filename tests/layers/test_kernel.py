@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import patient
 from xtcp.chunk import NATIVE
 
 layers = import_module("xtcp_replay.layers")
@@ -29,7 +30,7 @@ def listener() -> Iterator[int]:
 def asked(request: Any, *, family: int = 4, ext_ack: bool = False) -> list[Any]:
     """The messages that the kernel answers with."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family) as netlink:
-        netlink.settimeout(5)
+        netlink.settimeout(patient(5))
         if ext_ack:
             for option in (11, 12):  # NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK
                 netlink.setsockopt(270, option, 1)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.running import ENVIRONMENT
 from tests.layers.columns import OWN, packets_of
+from tests.patience import patient
 
 layers = import_module("xtcp_replay.layers")
 
@@ -34,7 +35,7 @@ def test_importing_them_is_quick_and_not_scapy_all() -> None:
         "print(cls.__name__)\n"
     )
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=patient(20), check=False)
     assert (done.stdout, done.returncode) == ("CookedNetlink\n", 0), done.stderr
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.running import ENVIRONMENT, REPLAY
 from tests.layers.columns import OWN
+from tests.patience import patient
 from tests.replay.made import (
     T0,
     block,
@@ -268,7 +269,9 @@ def test_colours_are_for_terminals(tmp_path: Path, variable: str, coloured: bool
     environment = {**ENVIRONMENT, "NO_COLOR": variable, "TERM": "xterm"}
     command = [*REPLAY, "show", path, "--limit", "1"]
     try:
-        done = subprocess.run(command, env=environment, stdout=theirs, stderr=subprocess.PIPE, check=False, timeout=30)
+        done = subprocess.run(
+            command, env=environment, stdout=theirs, stderr=subprocess.PIPE, check=False, timeout=patient(30)
+        )
         text = os.read(ours, 1 << 16)
     finally:
         os.close(theirs)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import require_program
 from tests.layers.columns import OWN, messages_of, packets_of
+from tests.patience import patient
 
 layers = import_module("xtcp_replay.layers")
 
@@ -43,7 +44,7 @@ def said_by_tshark(path: Path) -> list[dict[str, list[str]]]:
     fields = [*HEADER.values(), *BODY.values(), *ADDRESSES.values()]
     options = [option for field in fields for option in ("-e", field)]
     command = [program, "-n", "-r", str(path), "-c", str(PACKETS), "-T", "fields", "-E", "separator=;", *options]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=patient(60)).stdout
     return [
         dict(zip(fields, (cell.split(",") if cell else [] for cell in line.split(";")), strict=True))
         for line in text.splitlines()

@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.running import ENVIRONMENT, REPLAY, shell, xtcp_replay
 from tests.conftest import ROOT
+from tests.patience import patient
 from tests.replay.made import dump, pcap, row, saved
 from xtcp.errors import ExitCode, Temporary
 from xtcp.ledger import Account
@@ -254,7 +255,7 @@ def playing(tmp_path: Path, small: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def _until(there: Any, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + patient(20)
     while not there():
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.01)
@@ -264,7 +265,7 @@ def _until(there: Any, process: subprocess.Popen[str]) -> None:
 def test_interrupted_with_a_ledger(playing: subprocess.Popen[str], tmp_path: Path, number: int) -> None:
     """Ctrl-C ends cleanly: 130, and the file has exactly the rows that the ledger says."""
     playing.send_signal(number)
-    _, err = playing.communicate(timeout=20)
+    _, err = playing.communicate(timeout=patient(20))
     assert playing.returncode == ExitCode.INTERRUPTED
     ((offered, accepted, dropped),) = ledger_of(err).values()
     assert offered == accepted == (tmp_path / "rows").read_bytes().count(b"\n")
@@ -279,7 +280,7 @@ def test_interrupted_while_it_waits(small: str, tmp_path: Path) -> None:
     with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         _until(lambda: rows.exists() and rows.stat().st_size, process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=patient(10))
     assert process.returncode == ExitCode.INTERRUPTED
     assert list(ledger_of(err).values()) == [(3, 3, 0)]
 
@@ -298,7 +299,7 @@ def test_interrupted_before_a_reader_that_stands_still(large: str) -> None:
         while process.poll() is None:
             process.send_signal(signal.SIGINT)
             time.sleep(0.1)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=patient(10))
         os.close(read)
     assert process.returncode == ExitCode.INTERRUPTED
     ((offered, accepted, dropped),) = ledger_of(err).values()

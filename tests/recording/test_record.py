@@ -18,6 +18,7 @@ import pytest
 
 from tests.cli.running import ENVIRONMENT, REPLAY, xtcp_replay
 from tests.conftest import require_root
+from tests.patience import patient
 from tests.replay.made import cooked, done, request, row
 from tests.rows import rows_by_dump
 from xtcp.chunk import NATIVE
@@ -112,7 +113,7 @@ def test_ends_well_when_told(tmp_path: Path, number: signal.Signals) -> None:
         time.sleep(0.3)
         process.send_signal(number)
         said = process.stderr.read()
-        assert process.wait(10) == 0, said
+        assert process.wait(patient(10)) == 0, said
     assert b" polls, " in said or b"1 poll, " in said
     source = open_source(str(out))
     assert rows_by_dump(source.chunks()) is not None

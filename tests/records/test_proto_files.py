@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pb2, json_format
 
 from tests.batches import batch_of
 from tests.conftest import ROOT, require_program
+from tests.patience import patient
 from tests.rows import rows_of
 from xtcp.chunk import Context
 from xtcp.poll.trailer import Trailer
@@ -39,7 +40,7 @@ def compiled(layout: Layout, folder: Path) -> Any:
     """What protoc makes of a layout's .proto."""
     (folder / "one.proto").write_text(proto_text(layout))
     program = require_program("protoc", "protobuf-compiler")
-    subprocess.run([program, f"-I{folder}", f"-o{folder}/one.pb", "one.proto"], check=True, timeout=60)
+    subprocess.run([program, f"-I{folder}", f"-o{folder}/one.pb", "one.proto"], check=True, timeout=patient(60))
     files = descriptor_pb2.FileDescriptorSet.FromString((folder / "one.pb").read_bytes())
     return files.file[0]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import ENVIRONMENT, REPLAY
+from tests.patience import patient
 from tests.replay.made import pcap, row, saved
 from xtcp_replay.cli import progress as progress_module
 from xtcp_replay.cli.progress import Progress, progress
@@ -177,7 +178,7 @@ def on_terminal(*command: str | Path, stdout: int | None = None) -> tuple[int, s
     )
     os.close(theirs)
     text = b""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patient(30)
     while time.monotonic() < deadline:
         if select.select([ours], [], [], 0.1)[0]:
             try:
@@ -186,7 +187,7 @@ def on_terminal(*command: str | Path, stdout: int | None = None) -> tuple[int, s
                 break
             text += piece
     os.close(ours)
-    return process.wait(10), text.decode()
+    return process.wait(patient(10)), text.decode()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.patience import patient
 from tests.sinks.standins import Collected
 from xtcp.batch import Batch
 from xtcp.ledger import Account, Ledger
@@ -24,7 +25,7 @@ class Stalled(Null):
         self._go = go
 
     def accept(self, batch: Batch) -> None:
-        self._go.wait(60)
+        self._go.wait(patient(60))
         super().accept(batch)
 
 
@@ -64,7 +65,7 @@ class Planned:
 
     def accept(self, batch: Batch) -> None:
         self._plan.entered.set()
-        self._plan.hold.wait(10)
+        self._plan.hold.wait(patient(10))
         if next(self._plan.faults, False):
             raise ZeroDivisionError("a fault")
         with self._account as account:
@@ -74,7 +75,7 @@ class Planned:
 
     def end_poll(self, trailer: Trailer) -> None:
         self._plan.entered.set()
-        self._plan.hold.wait(10)
+        self._plan.hold.wait(patient(10))
         self._plan.events.append(trailer)
 
     def flush(self, timeout_s: float = 0) -> None:

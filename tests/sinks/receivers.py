@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from tests.patience import patient
+
 
 class Listener:
     """Takes every datagram, in `datagrams`, on a thread of its own; a context manager. `address` is HOST:PORT."""
@@ -59,7 +61,7 @@ class Listener:
 
 def until(true: Callable[[], bool], seconds: float = 5.0) -> bool:
     """Waits until something is so; whether it came to that."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patient(seconds)
     while not (met := true()) and time.monotonic() < end:
         time.sleep(0.002)
     return met

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import REPLAY, XTCP, started
+from tests.patience import patient
 from tests.replay.made import pcap, row, saved
 
 
@@ -45,7 +46,7 @@ def test_fault_71_a_reader_that_leaves(command: tuple[str, ...], before: int, ca
         process.stdout.read(before)
         process.stdout.close()
         said = process.stderr.read().decode()
-        assert process.wait(30) == 0, said
+        assert process.wait(patient(30)) == 0, said
     assert "Traceback" not in said and "Broken pipe" not in said and "EPIPE" not in said
 
 
@@ -55,5 +56,5 @@ def test_fault_71_the_agent_goes_on_for_its_other_destinations(tmp_path: Path, c
     with started(argv) as process:
         assert process.stdout is not None
         process.stdout.close()
-        process.wait(30)
+        process.wait(patient(30))
     assert (tmp_path / "rows").read_bytes().count(b"\n") == 6000

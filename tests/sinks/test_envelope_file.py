@@ -66,6 +66,7 @@ def test_envelopes_are_numbered_in_their_stream(tmp_path: Path) -> None:
     assert len(streams) == 2
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("record", RECORDS)
 def test_a_full_disk(tmp_path: Path, record: str) -> None:
     """ENOSPC on a disk of 64 KiB: half an envelope is cut out again, and once there is room rows go on behind."""

@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.running import ENVIRONMENT, REPLAY
 from tests.conftest import ROOT
+from tests.patience import patient
 from tests.replay.made import pcap, row, saved
 from tests.sinks.protobuf import cookies_of, delimited, parsed
 from tests.sinks.receivers import Listener, StreamListener, until
@@ -58,7 +59,9 @@ def test_into_all_at_once(tmp_path: Path) -> None:
         command = [*REPLAY, "send", *map(str, CAPTURES), "--speed", "max", "--ledger", str(tmp_path / "ledger")]
         for destination in destinations:
             command += ["--dest", destination]
-        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, env=ENVIRONMENT, capture_output=True, text=True, timeout=patient(60), check=False
+        )
         assert done.returncode == 0, done.stderr
         expected = sorted(cookies_in((tmp_path / "rows.json").read_text()))
         assert until(lambda: len(bare.datagrams) == len(expected))
@@ -66,7 +69,7 @@ def test_into_all_at_once(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
             end.connect(str(tmp_path / "gram"))
             end.send(b"")
-        taker.join(5)
+        taker.join(patient(5))
     sinks = ledger(tmp_path / "ledger")
     assert len(sinks) == len(destinations)
     assert {(sink["accepted"], sink["in_flight"]) for sink in sinks.values()} == {(len(expected), 0)}
@@ -87,7 +90,7 @@ def test_nobody_listens(tmp_path: Path, destination: str) -> None:
     path = saved(tmp_path, pcap([b"".join(row(1000 * i + j) for j in range(1, 301)) for i in range(20)]))
     command = [*REPLAY, "send", path, "--speed", "max", "--ledger", str(tmp_path / "ledger")]
     command += ["--dest", destination.format(port=port), "--dest", f"file:{tmp_path}/rows"]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=patient(20), check=False)
     refused, whole = ledger(tmp_path / "ledger").values()
     assert done.returncode == 75
     assert refused["dropped"] == {"ECONNREFUSED": 6000} and whole["accepted"] == 6000
@@ -99,7 +102,7 @@ def test_many_hosts(tmp_path: Path) -> None:
     path = saved(tmp_path, pcap([row(1) + row(2)]))
     command = [*REPLAY, "send", path, "--speed", "max", "--hosts", "200", "--loop", "2", "--rewrite-time"]
     command += ["--dest", f"file:{tmp_path}/rows?record=flat"]
-    subprocess.run(command, env=ENVIRONMENT, capture_output=True, timeout=60, check=True)
+    subprocess.run(command, env=ENVIRONMENT, capture_output=True, timeout=patient(60), check=True)
     envelopes = [parsed("flat", message) for message in delimited((tmp_path / "rows").read_bytes())]
     ends = [envelope.trailer.hostname for envelope in envelopes if envelope.HasField("trailer")]
     hosts = [envelope.header.hostname for envelope in envelopes if not envelope.HasField("trailer")]

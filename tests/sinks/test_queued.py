@@ -9,6 +9,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.patience import patient
 from tests.sinks.planned import Plan, Stalled, behind, settled
 from tests.sinks.receivers import until
 from tests.sinks.standins import TRAILER, Collected, Unconfirmed, blank, cookies
@@ -30,7 +31,7 @@ def test_a_stalled_sink_waits_in_its_queue_and_the_rest_is_dropped() -> None:
     started = time.monotonic()
     for _ in range(10):
         sink.accept(one)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < patient(1)
     balance = ledger.snapshot()[0]
     assert balance.balanced and sink.queued_bytes <= 3 * one.nbytes
     assert balance.dropped["queue"] == 1000 - balance.in_flight >= 600
@@ -49,10 +50,10 @@ def test_a_sink_that_never_returns_does_not_hold_up_the_end() -> None:
         sink.accept(blank(7))
     started = time.monotonic()
     sink.close(0.1)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < patient(2)
     assert settled(ledger) == {"accepted": 0, "closed": 21}
     go.set()
-    sink._thread.join(5)
+    sink._thread.join(patient(5))
     assert not sink._thread.is_alive()
     assert settled(ledger) == {"accepted": 0, "closed": 21}
 
@@ -83,7 +84,7 @@ def test_fault_70_a_sink_that_sleeps_a_minute_is_nobody_elses_business() -> None
     assert fan.queued_bytes()["slow"] <= 5000
     started = time.monotonic()
     fan.close(0.2)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < patient(2)
     slow, quick = fan.ledger.snapshot()
     assert slow.balanced and not slow.in_flight and slow.offered == ledger_rows
     assert (quick.accepted, quick.dropped) == (1000, {})
@@ -230,7 +231,7 @@ def test_trailers_of_a_far_side_that_is_away_are_bounded() -> None:
         feeding.start()
         assert until(lambda: len(sink._queue) == MOST_TRAILERS)
         plan.hold.set()
-        feeding.join(5)
+        feeding.join(patient(5))
         sink.close(5)
     assert len(plan.events) == 3 * MOST_TRAILERS
 
@@ -241,7 +242,7 @@ def test_a_batch_larger_than_the_queue_is_taken_when_it_is_empty() -> None:
     plan.hold.clear()
     with behind(plan, limit_bytes=1) as (sink, ledger):
         sink.accept(blank(1))
-        assert plan.entered.wait(5)
+        assert plan.entered.wait(patient(5))
         sink.accept(blank(2))
         sink.accept(blank(4))
         assert ledger.snapshot()[0].dropped == {"queue": 4}

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.patience import patient
 from tests.sinks.planned import Plan, behind, settled
 from tests.sinks.receivers import until
 from tests.sinks.standins import TRAILER, blank, cookies
@@ -104,7 +105,7 @@ def test_a_fault_while_closing_costs_only_what_it_held() -> None:
     with behind(plan) as (sink, ledger):
         for _ in range(3):
             sink.accept(blank(1))
-        assert plan.entered.wait(5)
+        assert plan.entered.wait(patient(5))
         sink.begin_close(5)
         plan.hold.set()
         sink.close(5)

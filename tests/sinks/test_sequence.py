@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.cli.running import ENVIRONMENT, REPLAY, XTCP, started
 from tests.conftest import ROOT
+from tests.patience import patient
 
 
 def test_many_hosts_of_one_sender_lose_nothing(tmp_path: Path) -> None:
@@ -26,11 +27,11 @@ def test_many_hosts_of_one_sender_lose_nothing(tmp_path: Path) -> None:
         assert found, said
         send = [*REPLAY, "send", str(capture), "--speed", "max", "--hosts", "5", "--rewrite-time", "-q"]
         send += ["--dest", f"udp:127.0.0.1:{found[1]}?record=flat&rate=20000"]
-        subprocess.run(send, env=ENVIRONMENT, check=True, timeout=30)
+        subprocess.run(send, env=ENVIRONMENT, check=True, timeout=patient(30))
         time.sleep(0.3)
         collector.send_signal(signal.SIGTERM)
         collector.stderr.read()
-        collector.wait(20)
+        collector.wait(patient(20))
     written = json.loads(stats.read_text())
     assert written["rows"] == written["delivered"] > 0
     assert (written["streams"]["streams"], written["streams"]["lost"]) == (1, 0)

@@ -79,6 +79,7 @@ def test_a_failing_disk_leaves_whole_batches_and_is_tried_again(tmp_path: Path) 
     assert not sink.gone
 
 
+@pytest.mark.root
 def test_a_full_disk(tmp_path: Path) -> None:
     """ENOSPC on a disk of 64 KiB, and room again."""
     require_root()

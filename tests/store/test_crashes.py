@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import require_program, require_root
+from tests.patience import patient
 from tests.store import crashing, farm
 from tests.store.made import Clock, batch, files, parquet_cookies, selected, trailer
 from xtcp.ledger import Account
@@ -33,7 +34,7 @@ def test_fault_66_killed_at_any_moment(tmp_path: Path) -> None:
         folder.mkdir()
         told.write_bytes(bytes(8))
         process = crashing.process(crashing.write_for_ever, folder, told)
-        end = time.monotonic() + 20
+        end = time.monotonic() + patient(20)
         while told.read_bytes() == bytes(8) and process.is_alive() and time.monotonic() < end:
             time.sleep(0.002)
         time.sleep(chance.uniform(0, 0.1))
@@ -196,7 +197,7 @@ def test_fault_65_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
     """RLIMIT_FSIZE: EFBIG instead of a signal, and nothing of the file stays."""
     results = crashing.PROCESSES.Queue()
     process = crashing.process(crashing.write_under_a_limit, tmp_path, 60_000, results)
-    balance, error = results.get(timeout=30)
+    balance, error = results.get(timeout=patient(30))
     process.join()
     assert process.exitcode == 0
     assert balance.balanced and (balance.accepted, dict(balance.dropped)) == (10, {"EFBIG": 100_000})

@@ -20,6 +20,7 @@ import pytest
 from tests.batches import batch_of
 from tests.cli.running import ENVIRONMENT, XTCP
 from tests.conftest import ROOT
+from tests.patience import patient
 from tests.store.made import (
     CAPTURES,
     HOUR_NS,
@@ -357,12 +358,12 @@ def test_interrupted(day: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    end = time.monotonic() + 20
+    end = time.monotonic() + patient(20)
     while not list(day.glob("xtcp-query-*")) and time.monotonic() < end:
         time.sleep(0.02)
     time.sleep(0.4)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=patient(20))
     assert process.returncode == ExitCode.INTERRUPTED and "interrupted" in err and "Traceback" not in err
     assert not list(day.glob("xtcp-query-*"))
 
@@ -377,7 +378,7 @@ def test_while_the_agent_writes(tmp_path: Path) -> None:
     folder.mkdir()
     process = crashing.process(crashing.write_for_ever, folder, told)
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + patient(20)
         while told.read_bytes() == bytes(8) and time.monotonic() < end:
             time.sleep(0.01)
         counts = []

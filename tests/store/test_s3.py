@@ -17,6 +17,7 @@ import pytest
 from pyarrow import fs
 
 from tests.libraries import library
+from tests.patience import patient
 from tests.store.made import INTERVAL_NS, START_NS, Clock, batch, trailer
 from xtcp.errors import Unavailable
 from xtcp.ledger import Account
@@ -41,10 +42,10 @@ class Server:
         """Until it answers, with an empty bucket `rows`."""
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._port)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 30
+        end = time.monotonic() + patient(30)
         while time.monotonic() < end:
             try:
-                with urllib.request.urlopen(f"{self.endpoint}/moto-api/", timeout=1):
+                with urllib.request.urlopen(f"{self.endpoint}/moto-api/", timeout=patient(1)):
                     break
             except OSError:
                 time.sleep(0.05)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.patience import patient
 from tests.web.states import ordinary
 from xtcp.metrics.exposition import Exposition
 from xtcp.settings.values import Address
@@ -88,7 +89,7 @@ def parsed(received: bytes) -> Answer:
 
 def until(condition: Callable[[], object], seconds: float = 10) -> None:
     """Waits until it is so."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patient(seconds)
     while not condition():
         assert time.monotonic() < end, "it never came to be"
         time.sleep(0.01)

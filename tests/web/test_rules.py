@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, require_program
+from tests.patience import patient
 from tests.web.serving import serving, until
 from tests.web.states import ordinary
 from xtcp.decode.decoder import Decoder
@@ -185,13 +186,13 @@ def prometheus(folder: Path, server: Server) -> Iterator[str]:
         yield url
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(patient(10))
         log.close()
 
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=patient(2)) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
@@ -199,7 +200,7 @@ def _answers(url: str) -> bool:
 
 def api(url: str, path: str) -> Any:
     """What Prometheus' API answers."""
-    with urllib.request.urlopen(f"{url}/api/v1/{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/api/v1/{path}", timeout=patient(10)) as answer:
         found = json.load(answer)
     assert found["status"] == "success"
     return found["data"]
