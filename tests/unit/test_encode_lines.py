@@ -254,6 +254,16 @@ def test_md5_keys(order: Order) -> None:
     assert text_of("table", batch, ["md5sig"]).split() == ["md5sig", "192.0.2.0/24,2001:db8::/32,02"]
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_md5_keys_of_a_host_that_nobody_names(order: Order) -> None:
+    """Records carry the struct and not the byte order: the length, 80 at most, tells it; what neither gives stays."""
+    for length, shown in ((1, 1), (80, 80), (0x0102, 0x0102), (0, 0)):
+        key = struct.pack(order + "BBH16s80s", 2, 32, length, bytes([192, 0, 2, 1]), b"")
+        for told in ("<", ">") if length <= 80 else (order,):
+            (found,) = json.loads(text_of("json", batch_of([{"md5sig": key}], Context(order=told))))["md5sig"]
+            assert found["tcpm_keylen"] == shown
+
+
 def test_an_unknown_column_or_format_is_a_key_error() -> None:
     """The command checks names and says what was meant; here a wrong one is a fault of the program."""
     for format_ in FORMATS:

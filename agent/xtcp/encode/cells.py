@@ -33,6 +33,8 @@ STATE_NAMES: Final = tuple(name_of(STATES, number) for number in range(256))
 
 # include/uapi/linux/socket.h: sizeof(struct __kernel_sockaddr_storage)
 _SOCKADDR_STORAGE: Final = 128
+# include/uapi/linux/tcp.h: TCP_MD5SIG_MAXKEYLEN
+_LONGEST_KEY: Final = 80
 
 # An element of a list, and what a column of bytes becomes.
 Element: TypeAlias = str | dict[str, int | str]
@@ -98,13 +100,26 @@ def _md5_keys(payload: bytes, order: Order) -> Iterator[Element]:
         if len(one) < size:
             yield one.hex()
             continue
-        part = {member.column: one[member.offset : member.end] for member in members(TCP_DIAG_MD5SIG, order, None)}
+        of = _order_of(one, order)
+        part = {member.column: one[member.offset : member.end] for member in members(TCP_DIAG_MD5SIG, of, None)}
         key, address = part.pop("tcpm_key"), part.pop("tcpm_addr")
-        element: dict[str, int | str] = {name: int.from_bytes(raw, _byteorder(order)) for name, raw in part.items()}
+        element: dict[str, int | str] = {name: int.from_bytes(raw, _byteorder(of)) for name, raw in part.items()}
         element["tcpm_addr"] = address_text(int(element["tcpm_family"]), address)
         if any(key):
             element["tcpm_key"] = key[: int(element["tcpm_keylen"])].hex()
         yield element
+
+
+def _order_of(key: bytes, order: Order) -> Order:
+    """The byte order of a `struct tcp_diag_md5sig`: `order`, unless its length is one that only the other order gives.
+
+    Records carry the struct as it came and do not say from which host. No key is longer than 80 bytes, so a length
+    that is right in one order is 256 or more in the other.
+    """
+    turned: Order = ">" if order == "<" else "<"
+    (at,) = (member.offset for member in members(TCP_DIAG_MD5SIG, order, None) if member.column == "tcpm_keylen")
+    told, otherwise = (int.from_bytes(key[at : at + 2], _byteorder(each)) for each in (order, turned))
+    return turned if otherwise <= _LONGEST_KEY < told else order
 
 
 def is_address(name: str) -> bool:
