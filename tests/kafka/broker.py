@@ -30,6 +30,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs r
 )
 
 from tests.conftest import require_program
+from tests.patience import patient
 
 POM: Final = Path(__file__).with_name("pom.xml")
 USER: Final = "xtcp"
@@ -148,7 +149,7 @@ class Broker:
         while True:
             assert self._process.poll() is None, (self._folder / "broker.log").read_text()[-3000:]
             try:
-                if self.admin().list_topics(timeout=1).brokers:
+                if self.admin().list_topics(timeout=patient(1)).brokers:
                     return
             except KafkaException:
                 assert time.monotonic() < end, (self._folder / "broker.log").read_text()[-3000:]
@@ -165,7 +166,7 @@ class Broker:
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(number)
-            process.wait(30)
+            process.wait(patient(30))
 
     def admin(self, **options: str) -> AdminClient:
         """A client that may do everything."""
@@ -177,8 +178,8 @@ class Broker:
         admin = self.admin()
         made = admin.create_topics([NewTopic(topic, partitions, 1, config=settings)], operation_timeout=10)
         made[topic].result(20)
-        end = time.monotonic() + 20
-        while topic not in admin.list_topics(timeout=5).topics:
+        end = time.monotonic() + patient(20)
+        while topic not in admin.list_topics(timeout=patient(5)).topics:
             assert time.monotonic() < end
         return topic
 

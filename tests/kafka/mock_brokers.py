@@ -16,6 +16,8 @@ from typing import Final, Self
 
 import confluent_kafka
 
+from tests.patience import patient
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 PRODUCE: Final = 0  # ApiKey of a Produce request
 METADATA: Final = 3
@@ -73,7 +75,7 @@ class MockBrokers:
     def kill(self) -> None:
         """For good."""
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(patient(10))
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             pipe.close()

@@ -6,6 +6,8 @@ import time
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from tests.patience import patient
+
 
 def read(servers: str, topic: str, **options: str) -> list[Message]:
     """All messages of a topic, partition by partition."""
@@ -14,7 +16,7 @@ def read(servers: str, topic: str, **options: str) -> list[Message]:
         {"bootstrap.servers": servers, "group.id": "tests", "enable.auto.commit": False, "log_level": 0, **settings}
     )
     try:
-        partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
+        partitions = consumer.list_topics(topic, timeout=patient(20)).topics[topic].partitions
         found: list[Message] = []
         for number in sorted(partitions):
             found += _partition(consumer, topic, number)
@@ -25,11 +27,11 @@ def read(servers: str, topic: str, **options: str) -> list[Message]:
 
 def _partition(consumer: Consumer, topic: str, number: int) -> list[Message]:
     place = TopicPartition(topic, number, 0)
-    first, end = consumer.get_watermark_offsets(place, timeout=20)
+    first, end = consumer.get_watermark_offsets(place, timeout=patient(20))
     place.offset = first
     consumer.assign([place])
     found: list[Message] = []
-    until = time.monotonic() + 30
+    until = time.monotonic() + patient(30)
     while first < end and consumer.position([place])[0].offset < end:
         assert time.monotonic() < until, f"{topic}/{number}: {len(found)} messages, the end is {end}"
         found += [message for message in consumer.consume(1000, 0.2) if message.error() is None]

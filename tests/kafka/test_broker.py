@@ -13,6 +13,7 @@ import pytest
 from tests.kafka.broker import PASSWORD, USER, Broker
 from tests.kafka.reading import read
 from tests.kafka.standins import Cookies, cookies_of, queued, sink
+from tests.patience import patient
 from tests.sinks.standins import cookies
 from xtcp.errors import ConfigurationError, PermissionMissing, Unavailable
 from xtcp.ledger import Ledger
@@ -111,7 +112,7 @@ def test_fault_63_a_login_that_is_refused(
             message_timeout_ms="3000",
         )
         kafka.accept(cookies(1))
-        end = time.monotonic() + 10
+        end = time.monotonic() + patient(10)
         while kafka.error is None and time.monotonic() < end:
             time.sleep(min(kafka.tick(), 0.1))
         assert isinstance(kafka.error, PermissionMissing) and "sasl.password.file" in str(kafka.error)

@@ -12,6 +12,7 @@ from tests.cli.running import xtcp
 from tests.collect.sending import Kept, messages, sockets
 from tests.kafka.broker import Broker
 from tests.libraries import library
+from tests.patience import patient
 from xtcp.collect.checkpoints import EVERY_S, Checkpoints
 from xtcp.collect.collector import Collector
 from xtcp.collect.kafka_topic import GROUP, KafkaTopic, parsed
@@ -33,7 +34,7 @@ def committed(servers: str, topic: str, group: str = GROUP) -> int:
     """The offset that a group has committed."""
     consumer = confluent_kafka.Consumer({"bootstrap.servers": servers, "group.id": group})
     try:
-        (place,) = consumer.committed([confluent_kafka.TopicPartition(topic, 0)], timeout=20)
+        (place,) = consumer.committed([confluent_kafka.TopicPartition(topic, 0)], timeout=patient(20))
         return int(place.offset)
     finally:
         consumer.close()
@@ -77,7 +78,7 @@ def test_what_was_not_accepted_comes_again(broker: Broker) -> None:
         source = KafkaTopic(wanted)
         sink = Kept()
         collector = Collector(sink)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + patient(30)
         while len(sink.cookies()) < 50 and time.monotonic() < deadline:
             arrivals = source.take(0.2)
             assert arrivals is not None
