@@ -2,7 +2,7 @@
 
 A pytest plugin for its limits (`timeout` of pyproject.toml, and its marker), and `patient` for those in the tests. An
 emulated processor is some twenty times slower: `XTCP_SLOWNESS=20`. Not for how long a test goes on doing something,
-nor how long it waits for what must not come.
+nor how long it waits for what must not come. `fewer` is for how much of the same there is: examples of a property.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ SLOWNESS: Final = float(os.environ.get("XTCP_SLOWNESS") or 1)
 def patient(seconds: float) -> float:
     """`seconds`, of which a slow machine gets more."""
     return seconds * SLOWNESS
+
+
+def fewer(many: int) -> int:
+    """`many` on an ordinary machine; on one that is 20 times slower between a fourth and a fifth of them."""
+    return max(1, round(many / SLOWNESS**0.5))
 
 
 @pytest.hookimpl(trylast=True)

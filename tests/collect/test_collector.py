@@ -13,7 +13,7 @@ import pytest
 
 from tests.collect.sending import HOST, Kept, collected, follows, messages, sockets
 from tests.libraries import library
-from tests.patience import patient
+from tests.patience import fewer, patient
 from tests.sinks.standins import TRAILER
 from xtcp.chunk import Context
 from xtcp.collect import expansion
@@ -170,7 +170,7 @@ def test_fault_91_hostile_datagrams_cost_nobody_else() -> None:
     """Half of all datagrams are damaged: those of the honest sender come out exactly, all are accounted for, and
     memory does not grow. XTCP_HOSTILE sets how many there are (10,000,000 takes an hour).
     """
-    total = int(os.environ.get("XTCP_HOSTILE", "200000"))
+    total = int(os.environ.get("XTCP_HOSTILE", fewer(50) * 4000))
     random = Random(91)
     page = os.sysconf("SC_PAGE_SIZE")
     sink = Kept()

@@ -17,6 +17,7 @@ from tests.batches import batch_of
 from tests.conftest import ROOT
 from tests.dumps import Plan
 from tests.encoder import Item, Layout
+from tests.patience import fewer
 from tests.replay.made import dump, pcap, request, saved
 from tests.rows import Row, rows_of
 from tests.strategies import layouts, seeds
@@ -76,7 +77,7 @@ def plain(side: list[Batch], hosts: bool, namespaces: bool) -> dict[tuple[Any, .
     return found
 
 
-@settings(max_examples=50)
+@settings(max_examples=fewer(50))
 @given(sides, sides)
 def test_against_a_plain_comparison(old: Any, new: Any) -> None:
     """Came, went and changed, with every field's old and new value, are those of two dictionaries."""
@@ -107,7 +108,7 @@ def test_against_a_plain_comparison(old: Any, new: Any) -> None:
     assert [o[:2] for o in order] == sorted(o[:2] for o in order)
 
 
-@settings(max_examples=30)
+@settings(max_examples=fewer(30))
 @given(sides)
 def test_a_file_with_itself(side: Any) -> None:
     """There is no difference."""
@@ -116,7 +117,7 @@ def test_a_file_with_itself(side: Any) -> None:
     assert found.same == found.old.rows == found.new.rows
 
 
-@settings(max_examples=50)
+@settings(max_examples=fewer(50))
 @given(sides, sides)
 def test_the_other_way_round(old: Any, new: Any) -> None:
     """What came has gone, old and new values change places, and the same cookies have other addresses."""
@@ -142,7 +143,7 @@ def _sorted(value: Any) -> Any:
     return sorted((k, _sorted(v)) for k, v in value.items()) if isinstance(value, dict) else value
 
 
-@settings(max_examples=15)
+@settings(max_examples=fewer(15))
 @given(layouts(), seeds, st.sampled_from(("<", ">")))
 def test_golden_rows_are_the_same_as_their_capture(layout: Layout, seed: int, order: Any) -> None:
     """Every column's values come back from JSON as they are in a batch."""
@@ -157,7 +158,7 @@ def test_golden_rows_are_the_same_as_their_capture(layout: Layout, seed: int, or
     assert len(found.came) == len(found.went) == 0
 
 
-@settings(max_examples=20)
+@settings(max_examples=fewer(20))
 @given(seeds)
 def test_byte_order_is_no_difference(seed: int) -> None:
     """A dump and the same dump of a host of the other order. SCTP's addresses, in the host's own, are left out."""

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.conftest import ROOT
 from tests.dumps import Plan
 from tests.encoder import Item, Layout
+from tests.patience import fewer
 from tests.replay.made import done, dump, pcap, request, row, saved
 from tests.strategies import seeds
 from xtcp.batch import Batch
@@ -61,7 +62,7 @@ def test_written_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert '"tcpm_key":' not in "".join(lines) and "tcpm_addr" in "".join(lines)
 
 
-@settings(max_examples=25)
+@settings(max_examples=fewer(25))
 @given(seeds, st.sampled_from(("<", ">")), st.sampled_from(sorted(MEMBERS)), st.integers(0, 5), st.data())
 def test_one_changed_byte_is_found_and_named(
     tmp_path_factory: pytest.TempPathFactory, seed: int, order: Any, column: str, number: int, data: st.DataObject

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.equality import assert_all_agree
+from tests.patience import fewer
 from tests.strategies import orders, seeds
 from xtcp.chunk import Chunk, Context
 from xtcp.schema.inet_diag import ATTRIBUTES
@@ -96,7 +97,7 @@ def forget(layer: Any) -> Any:
     return layer
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=fewer(60), deadline=None)
 @given(orders, seeds)
 def test_what_is_built_is_read_back(order: Order, seed: int) -> None:
     """Every member of every struct and attribute, of each release: the layers are equal."""
@@ -108,7 +109,7 @@ def test_what_is_built_is_read_back(order: Order, seed: int) -> None:
     assert forget(read) == built
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=fewer(30), deadline=None)
 @given(seeds)
 def test_one_message_in_both_orders(seed: int) -> None:
     """The same layers in either order are the same row for all decoders: nothing is lost in a host's bit order."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.dumps import Plan, soup
 from tests.equality import rows_of as decoded_rows
 from tests.layers.columns import OWN, messages_of, packets_of, rows_of
+from tests.patience import fewer
 from tests.strategies import damaged, orders, plans, seeds
 from xtcp.chunk import Chunk, Context
 from xtcp.decode.decoder import Decoder
@@ -69,7 +70,7 @@ def test_captures_are_built_again(captures: Path) -> None:
     assert len(seen) > 300 and messages > 5000
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=fewer(40), deadline=None)
 @given(plans(most=3), orders)
 def test_made_dumps(plan: Plan, order: Order) -> None:
     """Any layout in either order: the columns are the encoder's, and the bytes come back."""
@@ -82,7 +83,7 @@ def test_made_dumps(plan: Plan, order: Order) -> None:
         assert rows_of(dissected) == [row for row in rows if row["idiag_family"] not in NOT_INET]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=fewer(40), deadline=None)
 @given(st.data(), plans(most=3), orders)
 def test_damaged_dumps(data: st.DataObject, plan: Plan, order: Order) -> None:
     """No damage makes dissection raise or lose a byte; what is not understood stays in the layers."""
@@ -93,7 +94,7 @@ def test_damaged_dumps(data: st.DataObject, plan: Plan, order: Order) -> None:
             assert bytes(dissected) == datagram
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=fewer(60), deadline=None)
 @given(orders, seeds)
 def test_soups(order: Order, seed: int) -> None:
     """Nor does a soup of plausible headers, requests and errors inside errors among them."""

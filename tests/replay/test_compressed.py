@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.patience import fewer
 from tests.replay.made import saved
 from tests.replay.packed import PACK, zstandard, zstd_zeros
 from xtcp.errors import ConfigurationError, DamagedInput
@@ -235,7 +236,7 @@ def test_many_tiny_members_take_little_time(tmp_path: Path) -> None:
 SMALL = WORDS[:3000]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=fewer(100))
 @given(
     st.sampled_from(sorted(PACK)),
     st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4),

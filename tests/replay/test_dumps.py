@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.encoder import message
+from tests.patience import fewer
 from tests.replay.made import (
     PORT,
     SEQ,
@@ -152,7 +153,7 @@ def test_fault_43_two_processes_at_once(tmp_path: Path) -> None:
     }
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=fewer(60))
 @given(st.integers(0, 2**32), st.integers(2, 6))
 def test_fault_43_any_interleaving(tmp_path: Path, seed: int, count: int) -> None:
     """However the datagrams of several dumps are mixed, each dump has its rows in its order, and they come together."""

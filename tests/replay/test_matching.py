@@ -9,6 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.patience import fewer
 from tests.replay.made import PORT, T0, cooked, done, pcap, pcap_header, record, request, row, saved, sockets
 from xtcp_replay.reading import contents
 from xtcp_replay.reading.diag_request import Asked
@@ -105,7 +106,7 @@ def interleaved(queues: list[list[bytes]], chance: random.Random) -> list[bytes]
     return out
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=fewer(50))
 @given(st.integers(0, 2**32), st.integers(2, 5))
 def test_fault_43_any_interleaving_of_programs_that_ask_alike(tmp_path: Path, seed: int, count: int) -> None:
     """Any number of ss at once: a dump each for IPv4 and IPv6, whole, and no suspicion of merged hosts."""
@@ -119,7 +120,7 @@ def test_fault_43_any_interleaving_of_programs_that_ask_alike(tmp_path: Path, se
     assert all(dump.complete and dump.datagrams == 3 for dump in source.contents.dumps)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=fewer(80))
 @given(st.integers(0, 2**32), st.integers(1, 4), st.floats(0.05, 0.6))
 def test_fault_43_any_loss(tmp_path: Path, seed: int, count: int, share: float) -> None:
     """Whatever is lost, what is there comes, once and in its order, no dump has both families, and none whose end is

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.patience import fewer
 from tests.replay.made import row, saved, sockets
 from tests.replay.packed import zstandard
 from tests.rows import decoded, rows_of
@@ -203,7 +204,7 @@ def test_a_dump_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert sockets(archive(tmp_path, [record(c) for c in (1, 2, 3)])) == [(1, 1), (1, 2), (2, 3)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=fewer(100))
 @given(st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=8))
 def test_any_damage_is_told(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     """Bytes changed anywhere behind the beginning: rows or damage, and every line is one of them or metadata."""

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.encoder import message
+from tests.patience import fewer
 from tests.replay.made import MULTI, cooked, done, dump, pcap, pcap_header, record, request, row, saved, sockets
 from xtcp.batch import Tally
 from xtcp.errors import DamagedInput, ExitCode, UsageError
@@ -109,7 +110,7 @@ def test_a_capture_of_nothing_says_so(tmp_path: Path) -> None:
     assert any("no sock_diag message" in note for note in source.notes)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=fewer(200))
 @given(st.lists(st.tuples(st.integers(0, 1055), st.integers(0, 255)), min_size=1, max_size=8))
 def test_fault_48_any_damage_is_an_error_of_ours(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     """Bytes changed anywhere give rows, damage or `DamagedInput`, never another exception, and the books balance."""

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scapy.utils import RawPcapNgReader
 
+from tests.patience import fewer
 from tests.replay.made import T0, block, cooked, dump, enhanced, interface, option, pcapng, row, saved, section, sockets
 from xtcp.batch import Tally
 from xtcp.errors import DamagedInput
@@ -106,7 +107,7 @@ def test_a_merger_does_not_give_its_kernel(tmp_path: Path) -> None:
         assert [chunk.context.release for chunk in chunks] == ["7.0.3", ""], name
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=fewer(200))
 @given(st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=8))
 def test_fault_48_any_damage_is_an_error_of_ours(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     """Bytes changed anywhere give rows, damage or `DamagedInput`, never another exception, and the books balance."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.dumps import Plan, soup
 from tests.encoder import attribute, message
+from tests.patience import fewer
 from tests.replay.made import PORT, SEQ, request, row
 from tests.rewriting.packets import real_datagrams
 from tests.strategies import damaged, orders, plans, seeds
@@ -34,7 +35,7 @@ def assert_covered(netlink: bytes, order: Order, kernel: Kernel, protocol: int |
 
 
 @given(plans(most=3, control=False), orders, st.data())
-@settings(max_examples=60)
+@settings(max_examples=fewer(60))
 def test_every_byte_once(plan: Plan, order: Order, data: st.DataObject) -> None:
     """In dumps as a kernel sends them, and in damaged ones."""
     dump = plan.build(order)
@@ -47,7 +48,7 @@ def test_every_byte_once(plan: Plan, order: Order, data: st.DataObject) -> None:
 
 
 @given(seeds, orders, orders, st.sampled_from(KERNELS), st.sampled_from((6, 262, 17, None)))
-@settings(max_examples=60)
+@settings(max_examples=fewer(60))
 def test_anything_has_an_anatomy(seed: int, order: Order, read: Order, kernel: Kernel, protocol: int | None) -> None:
     """Soups of headers in either order, and noise: no gap, no exception."""
     random = Random(seed)

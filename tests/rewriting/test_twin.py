@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.dumps import Plan, soup
 from tests.encoder import Item, attribute, message
 from tests.equality import Row, assert_all_agree, rows_of
+from tests.patience import fewer
 from tests.replay.made import PORT, SEQ, dump, request
 from tests.rewriting.packets import real_datagrams
 from tests.strategies import damaged, orders, plans, seeds
@@ -39,7 +40,7 @@ def understood(plan: Plan) -> Plan:
 
 
 @given(plans(most=3, control=False), orders)
-@settings(max_examples=80)
+@settings(max_examples=fewer(80))
 def test_a_twin_is_what_the_other_host_would_have_sent(plan: Plan, order: Order) -> None:
     """The tests' encoder writes one plan in both orders; each is the other's twin, byte for byte."""
     plan = understood(plan)
@@ -50,7 +51,7 @@ def test_a_twin_is_what_the_other_host_would_have_sent(plan: Plan, order: Order)
 
 
 @given(plans(most=3), orders, st.data())
-@settings(max_examples=60)
+@settings(max_examples=fewer(60))
 def test_the_twin_of_a_twin(plan: Plan, order: Order, data: st.DataObject) -> None:
     """It is the datagram itself: whole, with what is not understood, and damaged."""
     made = plan.build(order)
@@ -59,7 +60,7 @@ def test_the_twin_of_a_twin(plan: Plan, order: Order, data: st.DataObject) -> No
 
 
 @given(seeds, orders)
-@settings(max_examples=40)
+@settings(max_examples=fewer(40))
 def test_the_twin_of_anything(seed: int, order: Order) -> None:
     """Soups of headers, in the order they were made in and in the other, and noise."""
     random = Random(seed)
@@ -76,7 +77,7 @@ def assert_involution(datagram: bytes, order: Order, kernel: Kernel, protocol: i
 
 
 @given(plans(most=3), orders, st.data())
-@settings(max_examples=60)
+@settings(max_examples=fewer(60))
 def test_damaged_dumps_decode_to_the_same_rows(plan: Plan, order: Order, data: st.DataObject) -> None:
     """What is quarantined here is quarantined there; all decoders agree on the twin."""
     made = plan.build(order)

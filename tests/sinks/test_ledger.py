@@ -9,6 +9,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.patience import fewer
 from tests.sinks.standins import Unconfirmed, blank
 from xtcp.ledger import CLOSED, Account, Balance, Ledger
 
@@ -39,7 +40,7 @@ class Watcher(threading.Thread):
         assert self.seen
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=fewer(30), deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 50), max_size=40),
     rooms=st.lists(st.integers(0, 400), min_size=1, max_size=3),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.patience import patient
+from tests.patience import fewer, patient
 from tests.sinks.planned import Plan, Stalled, behind, settled
 from tests.sinks.receivers import until
 from tests.sinks.standins import TRAILER, Collected, Unconfirmed, blank, cookies
@@ -108,7 +108,7 @@ def test_rows_and_order_are_those_that_were_given() -> None:
     assert ledger.snapshot()[0].accepted == 200
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=fewer(20), deadline=None)
 @given(sizes=st.lists(st.integers(0, 50), max_size=30), fates=st.lists(FATES, max_size=40))
 def test_every_snapshot_adds_up_with_reports_that_come_later(sizes: list[int], fates: list[str]) -> None:
     """A queue before a sink that has a thread and unconfirmed messages of its own."""
@@ -134,7 +134,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=fewer(40), deadline=None)
 @given(
     steps=STEPS, faults=st.lists(st.booleans(), max_size=5), limit=st.integers(1, 4000), seconds=st.sampled_from([0, 2])
 )

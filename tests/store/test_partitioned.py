@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.patience import fewer
 from tests.store.made import (
     HOUR_NS,
     INTERVAL_NS,
@@ -340,7 +341,7 @@ FAULTS = st.none() | st.tuples(st.sampled_from(["create", "write", "publish"]), 
 
 
 @pytest.mark.parametrize("most_open", [2, 64])
-@settings(max_examples=40)
+@settings(max_examples=fewer(40))
 @given(steps=st.lists(STEPS, max_size=30), faults=st.lists(FAULTS, max_size=20))
 def test_the_ledger_whatever_happens(
     most_open: int,
