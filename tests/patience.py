@@ -7,6 +7,7 @@ nor how long it waits for what must not come. `fewer` is for how much of the sam
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Final
 
@@ -22,7 +23,7 @@ def patient(seconds: float) -> float:
 
 def fewer(many: int) -> int:
     """`many` on an ordinary machine; on one that is 20 times slower between a fourth and a fifth of them."""
-    return max(1, round(many / SLOWNESS**0.5))
+    return max(1, round(many / math.sqrt(SLOWNESS)))
 
 
 @pytest.hookimpl(trylast=True)
