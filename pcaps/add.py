@@ -1,15 +1,16 @@
 """Adds a capture to the corpus: `make capture ADD=FILE`, or `python pcaps/add.py FILE --shows TEXT`.
 
-Copies it into pcaps/RELEASE-ARCHITECTURE/ and writes beside it: its golden rows, what ss makes of each of its dumps
-(`NAME.ss-N.txt`, ss decodes stored messages: `TCPDIAG_FILE=FILE ss`), its twin in the other byte order (twin/NAME), a
-side-car where options say what the file does not; and its rows of manifest.toml. Nothing is left behind where a step
-fails. What is added is public: clean it first with `xtcp-replay scrub`.
+Copies it into pcaps/RELEASE-ARCHITECTURE/ and writes beside it: its golden rows; what ss makes of each of its dumps
+(`NAME.ss-N.txt`, compressed where NAME is; ss decodes stored messages: `TCPDIAG_FILE=FILE ss`); its twin in the other
+byte order (twin/NAME); a side-car where options say what the file does not; and its rows of manifest.toml. Nothing is
+left behind where a step fails. What is added is public: clean it first with `xtcp-replay scrub`.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
+import gzip
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "agent"), str(ROOT / "replay")]
 from xtcp.chunk import NATIVE, Chunk  # noqa: E402 - a script finds the repository first
 from xtcp.cli.command import Parser, run_command, say  # noqa: E402
 from xtcp.errors import DamagedInput, ExitCode, UsageError, XtcpError  # noqa: E402
+from xtcp.schema.inet_diag import IPPROTO_TCP  # noqa: E402
 from xtcp.sinks.capture_file import SECTION_HEADER, SHB_HARDWARE  # noqa: E402
 from xtcp_replay.cli import main as replay  # noqa: E402
 from xtcp_replay.judging.corpus import Row, read_manifest, write_manifest  # noqa: E402
@@ -240,14 +242,25 @@ def _write_witnesses(capture: Path, order: str) -> str:
         if said.returncode:
             say(f"note: ss cannot read dump {number}: {said.stderr.strip()}")
         else:
-            capture.with_name(f"{capture.name}.ss-{number}.txt").write_text(said.stdout)
+            _write_text(capture.with_name(f"{capture.name}.ss-{number}.txt"), said.stdout, capture.suffix == ".gz")
     return version
 
 
+def _write_text(path: Path, text: str, packed: bool) -> None:
+    """The text, with `packed` in a gzip without name and time: always the same."""
+    if packed:
+        with path.with_name(f"{path.name}.gz").open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
+            file.write(text.encode())
+    else:
+        path.write_text(text)
+
+
 def _dumps(capture: Path) -> Iterator[tuple[int, bytes]]:
-    """Number and messages of each dump."""
+    """Number and messages of each dump of TCP; ss takes all that it reads of a file for that."""
     current, messages = 0, b""
     for chunk in open_source(str(capture)).chunks():
+        if chunk.context.protocol != IPPROTO_TCP:
+            continue
         number = chunk.context.dump or 0
         if number != current and messages:
             yield current, messages
@@ -285,7 +298,7 @@ def _write_twin(capture: Path, row: Row) -> Row:
 
 def _remove(folder: Path, name: str) -> None:
     """Removes what was there of an earlier capture of this name."""
-    for path in (*folder.glob(f"{name}.ss-*.txt"), folder / (name + ".toml"), folder / TWIN / (name + ".toml")):
+    for path in (*folder.glob(f"{name}.ss-*.txt*"), folder / (name + ".toml"), folder / TWIN / (name + ".toml")):
         path.unlink(missing_ok=True)
     golden_path(folder / name).unlink(missing_ok=True)
 

@@ -9,7 +9,8 @@ As a plain user in any namespace it opens what needs no privilege and changes no
 (root, and nothing else in the namespace) it also adds an interface, a second loopback address and an MPTCP endpoint,
 and switches TCP Fast Open and, for single connections, ECN on.
 
-``python -m sockets.zoo`` (with tests/ on the path) prints the list. The exhibits are in zoo_states and zoo_attributes.
+``python -m sockets.zoo`` (with tests/ on the path) prints the list. The exhibits are in zoo_states, zoo_attributes
+and zoo_tls.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Final
 if __name__ == "__main__":  # with tests/ on the path, or none
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.sockets import zoo_attributes, zoo_states
+from tests.sockets import zoo_attributes, zoo_states, zoo_tls
 from tests.sockets.zoo_keeping import Exhibit, Expected, Unavailable, V, Zoo, states_now
 from tests.sockets.zoo_surroundings import congestion_controls_of, furnish
 
@@ -47,11 +48,14 @@ EXHIBITS: Final[tuple[Exhibit, ...]] = (
     zoo_attributes.socket_options,
     zoo_attributes.interfaces,
     zoo_attributes.congestion_notification,
+    zoo_attributes.congestion_experienced,
     zoo_attributes.accurate_ecn,
     zoo_attributes.fast_open,
     zoo_attributes.md5_signatures,
-    zoo_attributes.tls,
+    zoo_tls.tls,
     zoo_attributes.mptcp,
+    zoo_attributes.other_owner,
+    zoo_attributes.paced,
 )
 
 

@@ -6,6 +6,7 @@ the kernel or the privilege is wanting.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import time
@@ -24,14 +25,26 @@ from tests.sockets.zoo_keeping import (
     address_of,
     states_now,
 )
-from tests.sockets.zoo_states import send_through
-from tests.sockets.zoo_surroundings import INTERFACE, SECOND, capable_of_net_admin, own_cgroup_id, sysctl, sysctl_set
+from tests.sockets.zoo_states import call_in_vain, fill, send_through
+from tests.sockets.zoo_surroundings import (
+    INTERFACE,
+    SECOND,
+    capable_of_net_admin,
+    congested,
+    hold_back,
+    kernel_at_least,
+    own_cgroup_id,
+    sysctl,
+    sysctl_set,
+)
 
-TCP_MD5SIG, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_ULP, TCP_MD5SIG_EXT = 14, 23, 30, 31, 32
-SO_MAX_PACING_RATE, SOL_TLS, TLS_TX, TLS_RX, MSG_FASTOPEN, IFA_F_TENTATIVE = 47, 282, 1, 2, 0x20000000, 0x40
+TCP_MD5SIG, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_MD5SIG_EXT = 14, 23, 30, 32
+SO_MAX_PACING_RATE, MSG_FASTOPEN, IFA_F_TENTATIVE = 47, 0x20000000, 0x40
 IP_RECVERR, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT, IP_MULTICAST_LOOP = 11, 15, 19, 24, 34
+IP_RECVERR_RFC4884 = 26
 OPT_SYN_DATA, OPT_ECN, OPT_ECN_SEEN = 32, 8, 16  # tcpi_options
 TIMER_KEEPALIVE = 2
+NOBODY = 65534
 
 
 def congestion_controls(zoo: Zoo, family: int) -> None:
@@ -102,6 +115,37 @@ def classes_and_timers(zoo: Zoo, family: int) -> None:
         zoo.claim(end, "ESTAB", "cgroup of this process", equals={} if cgroup is None else {"cgroup_id": cgroup})
 
 
+def other_owner(zoo: Zoo, family: int) -> None:
+    """Sockets of another user than root."""
+    if os.geteuid() != 0:
+        raise Unavailable("needs root, to be another user for a while")
+    listener = zoo.listener(family)
+    zoo.claim(listener, "LISTEN", "root's listener, called by nobody")
+    os.seteuid(NOBODY)
+    try:
+        ends = zoo.pair(listener)
+    finally:
+        os.seteuid(0)
+    for end in ends:
+        zoo.claim(end, "ESTAB", "of nobody", uid=NOBODY)
+
+
+def paced(zoo: Zoo, family: int) -> None:
+    """Sent, and not yet gone: packets that the queue of the interface holds back. The last one, for both families."""
+    if family == socket.AF_INET:
+        return
+    hold_back(zoo)
+    for each in (socket.AF_INET, socket.AF_INET6):
+        listener = zoo.listener(each)
+        zoo.claim(listener, "LISTEN", "listener of the one held back")
+        # Small segments: a packet that cannot leave within fq's horizon of 10 s is dropped.
+        caller, accepted = zoo.pair(listener, prepare=_small_segments)
+        caller.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 1000)
+        fill(caller)
+        zoo.claim(caller, "ESTAB", "paced, packets wait in the interface's queue", at_least={"skmem_wmem_alloc": 1})
+        zoo.claim(accepted, "ESTAB", "peer of the paced one")
+
+
 def marks(zoo: Zoo, family: int) -> None:
     """SO_MARK, which needs CAP_NET_ADMIN."""
     listener = zoo.listener(family)
@@ -111,6 +155,17 @@ def marks(zoo: Zoo, family: int) -> None:
     marked.connect(listener.getsockname())
     zoo.claim(marked, "ESTAB", "marked", equals={"mark": 0x12345678})
     zoo.claim(zoo.accept(listener), "ESTAB", "peer of the marked one", equals={"mark": 0})
+
+
+def _paced(of: socket.socket) -> None:
+    """Many packets that leave at a time of their own: fq marks only those that it has had to hold back."""
+    _small_segments(of)
+    of.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 2_000_000)
+
+
+def _paced_dctcp(of: socket.socket) -> None:
+    _choose_control(of, "dctcp")
+    _paced(of)
 
 
 def _small_segments(of: socket.socket) -> None:
@@ -125,6 +180,8 @@ def socket_options(zoo: Zoo, family: int) -> None:
         "sockopt_bind_address_no_port": (IP_BIND_ADDRESS_NO_PORT, 1),
         "sockopt_mc_loop": (IP_MULTICAST_LOOP, 0),
     }
+    if kernel_at_least(5, 9):
+        options["sockopt_recverr_rfc4884"] = (IP_RECVERR_RFC4884, 1)
     if capable_of_net_admin():
         options["sockopt_transparent"] = (IP_TRANSPARENT, 1)
     else:
@@ -181,14 +238,49 @@ def congestion_notification(zoo: Zoo, family: int) -> None:
         zoo.claim(ends[1], "ESTAB", "ECN, seen", bits={"tcpi_options": OPT_ECN | OPT_ECN_SEEN})
 
 
-def accurate_ecn(zoo: Zoo, family: int) -> None:
-    """A connection that negotiated accurate ECN, where the kernel has it."""
+def congestion_experienced(zoo: Zoo, family: int) -> None:
+    """ECN connections whose every packet was marked on the way, under the usual congestion control and dctcp."""
     listener = zoo.listener(family)
+    with sysctl_set(zoo, "net.ipv4.tcp_ecn", "1"), congested(zoo):
+        zoo.claim(listener, "LISTEN", "listener of the marked ECN one")
+        marked = zoo.pair(listener, prepare=_paced)
+        send_through(*marked, 100_000)
+        zoo.claim(marked[0], "ESTAB", "ECN, marked by the network", at_least={"tcpi_delivered_ce": 1})
+        zoo.claim(marked[1], "ESTAB", "ECN, got marked packets", bits={"tcpi_options": OPT_ECN | OPT_ECN_SEEN})
+        if "dctcp" not in zoo.controls:
+            raise Unavailable("under dctcp: this kernel has no dctcp")
+        listener = zoo.listener(family, prepare=_paced_dctcp)
+        marked = zoo.pair(listener, prepare=_paced_dctcp)
+        send_through(*marked, 100_000)
+        zoo.claim(listener, "LISTEN", "listener under dctcp of the marked one")
+        delivered = {"tcpi_delivered_ce": 1, "dctcp_alpha": 1}
+        zoo.claim(marked[0], "ESTAB", "dctcp, marked by the network", equals={"dctcp_enabled": 1}, at_least=delivered)
+        zoo.claim(marked[1], "ESTAB", "dctcp, got marked packets", equals={"dctcp_enabled": 1, "dctcp_ce_state": 1})
+
+
+def accurate_ecn(zoo: Zoo, family: int) -> None:
+    """Connections that negotiated accurate ECN, where the kernel has it: with marks and without, and half open."""
     with sysctl_set(zoo, "net.ipv4.tcp_ecn", "3"):
-        ends = zoo.pair(listener)
-        send_through(*ends, 5000)
-        zoo.claim(listener, "LISTEN", "listener of the accurate ECN one")
-        zoo.claim_both(ends, "accurate ECN")
+        listener, full = zoo.listener(family), zoo.listener(family, backlog=0)
+        zoo.claim(listener, "LISTEN", "listener of the accurate ECN ones")
+        sends, receives = zoo.pair(listener)
+        send_through(sends, receives, 50_000)
+        send_through(receives, sends, 20_000)
+        for end, sent, got in ((sends, 50_000, 20_000), (receives, 20_000, 50_000)):
+            counted = {"tcpi_delivered_e0_bytes": sent, "tcpi_received_e0_bytes": got, "tcpi_accecn_opt_seen": 1}
+            zoo.claim(end, "ESTAB", "accurate ECN", bits={"tcpi_options": OPT_ECN}, at_least=counted)
+        first = zoo.open(family)
+        first.connect(full.getsockname())
+        zoo.claim(full, "LISTEN", "listener with a full queue, asked for accurate ECN")
+        zoo.claim(first, "ESTAB", "accurate ECN, the queue is full with it")
+        zoo.claim_unheld("ESTAB", "accurate ECN, fills the queue", first)
+        call_in_vain(zoo, full, "asked for accurate ECN in vain")
+        with congested(zoo):
+            sends, receives = zoo.pair(listener, prepare=_paced)
+            send_through(sends, receives, 50_000)
+            zoo.claim(sends, "ESTAB", "accurate ECN, marked", at_least={"tcpi_delivered_ce_bytes": 1000})
+            at_least = {"tcpi_received_ce": 1, "tcpi_received_ce_bytes": 1000}
+            zoo.claim(receives, "ESTAB", "accurate ECN, got marked packets", at_least=at_least)
 
 
 def fast_open(zoo: Zoo, family: int) -> None:
@@ -244,25 +336,6 @@ def _sign(of: socket.socket, address: str, prefix: int, key: bytes) -> None:
     of.setsockopt(
         socket.IPPROTO_TCP, option, struct.pack("=128sBBHi80s", where, flags, prefix if flags else 0, len(key), 0, key)
     )
-
-
-def tls(zoo: Zoo, family: int) -> None:
-    """Kernel TLS 1.2 with AES-128-GCM, one end sending and the other receiving."""
-    listener = zoo.listener(family)
-    zoo.claim(listener, "LISTEN", "listener of the TLS ones")
-    caller, accepted = zoo.pair(listener)
-    try:
-        caller.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
-    except FileNotFoundError:
-        zoo.claim_both((caller, accepted), "without TLS")
-        raise Unavailable("this kernel has no TLS (CONFIG_TLS)") from None
-    accepted.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
-    secrets = struct.pack("=HH", 0x0303, 51) + bytes(range(36))  # version, cipher; iv, key, salt, record number
-    caller.setsockopt(SOL_TLS, TLS_TX, secrets)
-    accepted.setsockopt(SOL_TLS, TLS_RX, secrets)
-    values: dict[str, int | str] = {"ulp_name": "tls", "ulp_tls_version": 0x0303, "ulp_tls_cipher": 51}
-    zoo.claim(caller, "ESTAB", "TLS, sends", equals=values | {"ulp_tls_txconf": 2})
-    zoo.claim(accepted, "ESTAB", "TLS, receives", equals=values | {"ulp_tls_rxconf": 2})
 
 
 def mptcp(zoo: Zoo, family: int) -> None:

@@ -141,12 +141,15 @@ class Zoo:
         peer: Address | None = None,
         orphan: bool = False,
         bound_inactive: bool = False,
+        uid: int | None = None,
         equals: Mapping[str, int | str] | None = None,
         at_least: Mapping[str, int] | None = None,
         bits: Mapping[str, int] | None = None,
         present: tuple[str, ...] = (),
     ) -> None:
-        """Writes down what the socket is, now or soon; ``orphan`` if it is to be closed before the zoo is ready."""
+        """Writes down what the socket is, now or soon; ``orphan`` if it is to be closed before the zoo is ready;
+        ``uid`` where it is not this process's.
+        """
         if peer is None:
             peer = ANY[of.family] if state in ("LISTEN", "UNCONN") else address_of(of.getpeername())
         self.expected.append(
@@ -159,7 +162,7 @@ class Zoo:
                 protocol=IPPROTO_MPTCP if of.proto == IPPROTO_MPTCP else socket.IPPROTO_TCP,
                 cookie=cookie_of(of),
                 inode=0 if orphan else os.fstat(of.fileno()).st_ino,
-                uid=None if orphan else os.geteuid(),
+                uid=None if orphan else os.geteuid() if uid is None else uid,
                 bound_inactive=bound_inactive,
                 equals=equals or {},
                 at_least=at_least or {},

@@ -18,6 +18,7 @@ from tests.sockets.zoo_surroundings import kernel_at_least
 
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
 TIMER_ON, TIMER_TIMEWAIT, TIMER_PERSIST = 1, 3, 4
+TOTAL_RETRANS, DSACK_DUPS = 100, 216  # offsets in tcp_info
 
 
 def listeners(zoo: Zoo, family: int) -> None:
@@ -97,6 +98,14 @@ def windows_full(zoo: Zoo, family: int) -> None:
 
     caller, accepted = zoo.pair(listener)
     fill(caller)
+    deafen(accepted)
+    shows = "peer's window is full, and probes are not answered"
+    zoo.claim(caller, "ESTAB", shows, equals={"idiag_timer": TIMER_PERSIST}, at_least={"tcpi_probes": 1})
+    zoo.until(shows, partial(_has_probed, caller))
+    zoo.claim(accepted, "ESTAB", "window full, does not hear the probes", at_least={"skmem_drops": 1})
+
+    caller, accepted = zoo.pair(listener)
+    fill(caller)
     caller.shutdown(socket.SHUT_WR)
     zoo.claim(caller, "FIN-WAIT-1", "shut for writing behind data not sent", at_least={"idiag_wqueue": 1})
     zoo.claim(accepted, "ESTAB", "peer's FIN waits behind a full window", at_least={"idiag_rqueue": 1})
@@ -145,20 +154,11 @@ def closing_states(zoo: Zoo, family: int) -> None:
 def opening_states(zoo: Zoo, family: int) -> None:
     """SYN-SENT to a listener whose queue is full, SYN-RECV at one that waits for data."""
     full = zoo.listener(family, backlog=0)
-    first, second = zoo.open(family), zoo.open(family)
+    first = zoo.open(family)
     first.connect(full.getsockname())
     zoo.claim(first, "ESTAB", "connected, the queue is full with it")
     zoo.claim_unheld("ESTAB", "fills the queue", first)
-    second.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        second.connect(full.getsockname())
-    zoo.claim(
-        second,
-        "SYN-SENT",
-        "the listener's queue is full",
-        peer=address_of(full.getsockname()),
-        equals={"idiag_timer": TIMER_ON},
-    )
+    call_in_vain(zoo, full, "the listener's queue is full")
     zoo.claim(full, "LISTEN", "listener with a full queue", equals={"idiag_rqueue": 1, "idiag_wqueue": 0})
 
     waits = zoo.listener(family, prepare=_defer_accept)
@@ -167,6 +167,16 @@ def opening_states(zoo: Zoo, family: int) -> None:
     zoo.claim(waits, "LISTEN", "listener with TCP_DEFER_ACCEPT")
     zoo.claim(caller, "ESTAB", "has sent nothing to a listener with TCP_DEFER_ACCEPT")
     zoo.claim_unheld("SYN-RECV", "waits for data before it is a connection", caller)
+
+
+def call_in_vain(zoo: Zoo, full: socket.socket, shows: str) -> None:
+    """SYN-SENT to a listener whose queue is full."""
+    caller = zoo.open(full.family)
+    caller.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        caller.connect(full.getsockname())
+    peer = address_of(full.getsockname())
+    zoo.claim(caller, "SYN-SENT", shows, peer=peer, equals={"idiag_timer": TIMER_ON})
 
 
 def _defer_accept(of: socket.socket) -> None:
@@ -199,7 +209,7 @@ def losses(zoo: Zoo, family: int) -> None:
         equals={"idiag_timer": TIMER_ON, "idiag_wqueue": 1500},
         at_least={"tcpi_total_retrans": 2, "tcpi_unacked": 1, "tcpi_backoff": 1, "tcpi_lost": 1, "idiag_retrans": 1},
     )
-    zoo.until(shows, partial(_retransmitted, caller, 2))
+    zoo.until(shows, partial(info_reaches, caller, TOTAL_RETRANS, 2))
     zoo.claim(accepted, "ESTAB", "drops all it gets", at_least={"skmem_drops": 2})
 
     lost, found = zoo.pair(listener)
@@ -220,6 +230,18 @@ def losses(zoo: Zoo, family: int) -> None:
     )
     zoo.claim(found, "ESTAB", "got a segment late", equals={"tcpi_bytes_received": 3500}, at_least={"skmem_drops": 1})
 
+    repeats, got_all = zoo.pair(listener)
+    deafen(repeats)  # the acknowledgement is lost, not the data: what is sent again is a duplicate
+    repeats.send(b"z" * 900)
+    shows = "sent again what had come"
+    deadline = time.monotonic() + 1
+    while not info(repeats, TOTAL_RETRANS) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    undeafen(repeats)
+    zoo.claim(repeats, "ESTAB", shows, at_least={"tcpi_dsack_dups": 1, "tcpi_total_retrans": 1})
+    zoo.until(shows, partial(info_reaches, repeats, DSACK_DUPS, 1))
+    zoo.claim(got_all, "ESTAB", "got the same twice", equals={"tcpi_bytes_received": 900})
+
     caller, accepted = zoo.pair(listener)
     deafen(accepted)
     zoo.claim(caller, "FIN-WAIT-1", "closed, the FIN is lost", orphan=True, equals={"idiag_timer": TIMER_ON})
@@ -227,10 +249,20 @@ def losses(zoo: Zoo, family: int) -> None:
     zoo.drop(caller)
 
 
-def _retransmitted(of: socket.socket, times: int) -> bool:
-    """tcpi_total_retrans by getsockopt (include/uapi/linux/tcp.h: offset 100) has come so far."""
-    total = struct.unpack_from("=I", of.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)[0]
-    return bool(total >= times)
+def info(of: socket.socket, offset: int) -> int:
+    """A u32 of tcp_info by getsockopt (include/uapi/linux/tcp.h), 0 where the kernel's is shorter."""
+    told = of.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, offset + 4)
+    return int(struct.unpack_from("=I", told, offset)[0]) if len(told) == offset + 4 else 0
+
+
+def _has_probed(of: socket.socket) -> bool:
+    """Whether tcpi_probes, the fourth byte, is not 0."""
+    return bool(of.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 4)[3])
+
+
+def info_reaches(of: socket.socket, offset: int, value: int) -> bool:
+    """Whether that member of tcp_info has come so far."""
+    return info(of, offset) >= value
 
 
 def send_through(sender: socket.socket, receiver: socket.socket, size: int) -> None:

@@ -19,7 +19,11 @@ from tests.sockets.zoo_keeping import Unavailable, Zoo
 
 INTERFACE: Final = "zoo0"
 SECOND: Final[Mapping[int, str]] = {socket.AF_INET: "127.0.0.2", socket.AF_INET6: "2001:db8::2"}
-MORE_CONTROLS: Final = ("bbr", "dctcp", "vegas", "westwood", "htcp", "illinois")
+# What Linux has had since 2014 (net/ipv4/Kconfig): only to say which of them a kernel lacks.
+CONTROLS: Final = (
+    "bbr", "bic", "cdg", "cubic", "dctcp", "highspeed", "htcp", "hybla", "illinois", "lp", "nv", "reno", "scalable",
+    "vegas", "veno", "westwood", "yeah",
+)  # fmt: skip
 
 
 def kernel_at_least(major: int, minor: int) -> bool:
@@ -50,23 +54,28 @@ def sysctl(name: str) -> str:
     return path.read_text().strip() if path.exists() else ""
 
 
-def _ip(*arguments: str) -> str:
-    """Runs ip (iproute2); returns its complaint, empty if there is none."""
+def _tool(name: str, *arguments: str) -> str:
+    """Runs a program of iproute2; returns its complaint in one line, empty if there is none."""
     try:
-        return subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False).stderr.strip()
+        done = subprocess.run([name, *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        return "there is no ip command (iproute2)"
+        return f"there is no {name} command (iproute2)"
+    return " ".join(done.stderr.split()) or ("" if done.returncode == 0 else f"exit code {done.returncode}")
+
+
+_ip = partial(_tool, "ip")
 
 
 def congestion_controls_of(zoo: Zoo) -> tuple[str, ...]:
-    """Those that the kernel has, after an attempt to load more."""
-    for name in MORE_CONTROLS if os.geteuid() == 0 else ():
+    """Those that the kernel has, after an attempt to load all that stand among its modules."""
+    modules = Path("/lib/modules", os.uname().release, "kernel/net/ipv4").glob("tcp_*.ko*")
+    names = sorted(path.name.partition(".")[0] for path in modules)
+    if names and os.geteuid() == 0:
         with contextlib.suppress(FileNotFoundError):
-            subprocess.run(["modprobe", "-q", f"tcp_{name}"], capture_output=True, check=False)
-    found = tuple(sysctl("net.ipv4.tcp_available_congestion_control").split())
-    for name in MORE_CONTROLS:
-        if name not in found:
-            zoo.missing[f"congestion control {name}"] = "not in tcp_available_congestion_control, nor as a module"
+            subprocess.run(["modprobe", "--quiet", "--all", *names], capture_output=True, check=False)
+    found = tuple(sorted(sysctl("net.ipv4.tcp_available_congestion_control").split()))
+    for name in sorted({*CONTROLS} - {*found}):
+        zoo.missing[f"congestion control {name}"] = "not in tcp_available_congestion_control, nor as a module"
     return found
 
 
@@ -90,6 +99,7 @@ def furnish(zoo: Zoo) -> None:
             zoo.missing[name] = f"ip {' '.join(arguments)}: {complaint}"
     zoo.undo += [partial(_ip, "link", "del", INTERFACE), partial(_ip, "mptcp", "endpoint", "flush")]
     zoo.undo.append(partial(_ip, "-6", "addr", "del", f"{SECOND[socket.AF_INET6]}/128", "dev", "lo"))
+    zoo.undo.append(partial(_tool, "tc", "qdisc", "del", "dev", "lo", "root"))
     try:
         zoo.undo.append(partial(write_sysctl, "net.ipv4.tcp_fastopen", sysctl("net.ipv4.tcp_fastopen")))
         write_sysctl("net.ipv4.tcp_fastopen", "3")
@@ -103,12 +113,38 @@ def write_sysctl(name: str, value: str) -> None:
 
 
 @contextlib.contextmanager
+def congested(zoo: Zoo) -> Iterator[None]:
+    """Every packet of an ECN connection over loopback is marked: fq takes all of them for late."""
+    if not zoo.own_namespace:
+        raise Unavailable("needs a queue that marks packets, and this namespace is not ours alone")
+    complaint = _tool("tc", "qdisc", "replace", "dev", "lo", "root", "fq", "ce_threshold", "0us")
+    if complaint:
+        raise Unavailable(f"needs a queue that marks packets: tc qdisc … fq ce_threshold 0us: {complaint}")
+    try:
+        yield
+    finally:
+        _tool("tc", "qdisc", "del", "dev", "lo", "root")
+
+
+def hold_back(zoo: Zoo) -> None:
+    """From now on paced packets wait in a queue of the loopback, not in the socket's."""
+    if not zoo.own_namespace:
+        raise Unavailable("needs a queue, and this namespace is not ours alone")
+    complaint = _tool("tc", "qdisc", "replace", "dev", "lo", "root", "fq")
+    if complaint:
+        raise Unavailable(f"needs a queue that holds packets back: tc qdisc … fq: {complaint}")
+
+
+@contextlib.contextmanager
 def sysctl_set(zoo: Zoo, name: str, value: str) -> Iterator[None]:
     """Set for a while, in a namespace of the zoo's own."""
     if not zoo.own_namespace:
         raise Unavailable(f"needs {name}={value}, and this namespace is not ours alone")
     before = sysctl(name)
-    write_sysctl(name, value)
+    try:
+        write_sysctl(name, value)
+    except OSError as error:
+        raise Unavailable(f"the kernel does not take {name}={value}: {error.strerror}") from error
     try:
         yield
     finally:

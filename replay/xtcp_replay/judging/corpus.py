@@ -23,6 +23,8 @@ from xtcp_replay.judging.golden_file import golden_path, is_golden_name, is_twin
 from xtcp_replay.reading.mlab_archive import is_archive
 
 MANIFEST: Final = "manifest.toml"
+TEXT: Final = ".txt.gz"
+"""What a witness said of a compressed capture."""
 HEADER: Final = "# see README.md; pcaps/add.py writes the rows\n"
 
 
@@ -212,7 +214,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _is_capture(path: Path) -> bool:
-    if is_golden_name(path):
+    if is_golden_name(path) or path.name.endswith(TEXT):
         return False
     try:
         with path.open("rb") as file:

@@ -217,6 +217,21 @@ def _named(column: str, names: Mapping[int, str], other: str) -> Callable[[Row],
     return values
 
 
+def _sequence(column: str) -> Callable[[Row], Texts]:
+    """A sequence number of mptcp_info: hexadecimal in iproute2 6.1, decimal in later releases."""
+
+    def values(row: Row) -> Texts:
+        value = integer(row, column)
+        return (str(value), f"{value:x}") if value else ()
+
+    return values
+
+
+def _mapping(column: str) -> Callable[[Row], Texts]:
+    """A number of MPTCP's subflow: hexadecimal in iproute2 6.1, decimal in 7.2."""
+    return lambda row: (f"{integer(row, column):x}", str(integer(row, column))) if column in row else ()
+
+
 _TLS_CONF: Final = {1: "none", 2: "sw", 3: "hw", 4: "hw-record"}
 
 
@@ -313,23 +328,13 @@ TOKENS: Final[dict[str, Rule]] = (
         "no_pad_rx": Rule(INFO, _flag("ulp_tls_rx_no_pad")),
         "flags:": Rule(INFO, _subflow_flags),
         "token:": Rule(INFO, _subflow_token),
-        "seq:": Rule(INFO, _attribute("ulp_mptcp_map_seq", "{:x}".format)),
-        "sfseq:": Rule(INFO, _attribute("ulp_mptcp_map_sfseq", "{:x}".format)),
-        "ssnoff:": Rule(INFO, _attribute("ulp_mptcp_ssn_offset", "{:x}".format)),
-        "maplen:": Rule(INFO, _attribute("ulp_mptcp_map_datalen", "{:x}".format)),
+        "seq:": Rule(INFO, _mapping("ulp_mptcp_map_seq")),
+        "sfseq:": Rule(INFO, _mapping("ulp_mptcp_map_sfseq")),
+        "ssnoff:": Rule(INFO, _mapping("ulp_mptcp_ssn_offset")),
+        "maplen:": Rule(INFO, _mapping("ulp_mptcp_map_datalen")),
     }
 )
 """The tokens of a TCP socket. A name that ends in a blank is followed by its value after that blank."""
-
-
-def _sequence(column: str) -> Callable[[Row], Texts]:
-    """A sequence number of mptcp_info: hexadecimal in iproute2 6.1, decimal in later releases."""
-
-    def values(row: Row) -> Texts:
-        value = integer(row, column)
-        return (str(value), f"{value:x}") if value else ()
-
-    return values
 
 
 _MPTCP_NUMBERS: Final = (
