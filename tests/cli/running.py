@@ -18,10 +18,12 @@ from tests.patience import patient
 from tests.replay.made import cooked, pcap_header, record
 from xtcp.netlink.numbers import SOCK_DIAG_BY_FAMILY
 
+# Where compiled modules are; without it every process of an emulated machine compiles NumPy again.
+_COMPILED = "PYTHONPYCACHEPREFIX"
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON", "COLUMNS"))},
     "PYTHONPATH": os.pathsep.join((str(ROOT / "agent"), str(ROOT / "replay"))),
-    "PYTHONDONTWRITEBYTECODE": "1",
+    **({_COMPILED: os.environ[_COMPILED]} if _COMPILED in os.environ else {"PYTHONDONTWRITEBYTECODE": "1"}),
 }
 XTCP = (sys.executable, "-m", "xtcp")
 REPLAY = (sys.executable, "-m", "xtcp_replay")

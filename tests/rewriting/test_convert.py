@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.running import ENVIRONMENT
 from tests.conftest import ROOT, require_program, ss_of
 from tests.encoder import attribute, message
 from tests.golden.test_shared_captures import unexplained
@@ -363,9 +364,8 @@ def test_standard_input_and_a_format_given(tmp_path: Path) -> None:
     """`-` reads a pipe; --format stands above the ending."""
     source = pcap(dump((1, 2)))
     out = tmp_path / "rows.of.today"
-    environment = {"PYTHONPATH": f"{ROOT / 'agent'}:{ROOT / 'replay'}", "PATH": "/usr/bin:/bin"}
     command = [sys.executable, "-m", "xtcp_replay", "convert", "-", str(out), "--format", "ss"]
-    subprocess.run(command, input=source, env=environment, check=True, capture_output=True)
+    subprocess.run(command, input=source, env=ENVIRONMENT, check=True, capture_output=True)
     assert out.read_bytes() == b"".join(dump((1, 2))[1:])
 
 
