@@ -10,23 +10,35 @@ VENV    := .venv
 PYTHONS := python3.13 python3.12 python3.11 python3
 PY      := $(VENV)/bin/python
 PIP     := $(PY) -m pip --quiet --quiet --disable-pip-version-check --no-input
-SOURCE  := agent replay tests pcaps
+SOURCE  := agent replay qemu containers tests pcaps
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench soak fuzz columns docs golden capture pins venv clean
+.PHONY: help run test test-s390x test-ppc64 guest kernels check format bench soak fuzz columns docs golden capture pins venv clean
 MAKEFLAGS += --no-print-directory
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
-	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1  \2/p' Makefile
 
 run: $(VENV)/project.stamp ## The agent on this host, until Ctrl-C; ARGS="--max-loops 2" are options of xtcp run
 	@$(VENV)/bin/xtcp run $(ARGS)
 
 test: $(VENV)/test.stamp ## The test suite; ARGS="-k decode" are pytest's options
 	@$(PY) -m pytest $(ARGS)
+
+test-s390x: $(VENV)/test.stamp ## The suite on s390x, big-endian, in a container under qemu. As root
+	@$(PY) -m containers.suite s390x $(ARGS)
+
+test-ppc64: $(VENV)/test.stamp ## The suite on ppc64, big-endian, built from source the first time. As root
+	@$(PY) -m containers.suite ppc64 $(ARGS)
+
+guest: $(VENV)/test.stamp ## A command on another kernel: ARGS="s390x:bookworm -- uname -a"; ARGS=--list names them
+	@$(PY) -m qemu.boot $(ARGS)
+
+kernels: $(VENV)/test.stamp ## Boot every kernel, record captures with witnesses, verify; ARGS="s390x:forky" for some
+	@$(PY) -m qemu.kernels $(ARGS)
 
 check: $(VENV)/check.stamp ## Format, lint, types and import contracts
 	@failed=0; \
@@ -67,7 +79,7 @@ pins: $(VENV)/project.stamp ## Pin requirements/*.txt again, with Python 3.11, t
 	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	  || { echo "This .venv is not Python 3.11; run: make clean && make pins PYTHON=python3.11" >&2; exit 1; }
 	@$(PY) -m venv --clear $(VENV)/pins && $(VENV)/pins/bin/python -m pip --quiet install pip-tools
-	@for set in run test check fuzz; do \
+	@for set in run test check fuzz pure cross s390x; do \
 	  $(VENV)/pins/bin/pip-compile --quiet --upgrade --no-config --no-header \
 	    --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	    --output-file requirements/$$set.txt requirements/$$set.in || exit; \
