@@ -6,9 +6,9 @@ An enabled entry that is there already, whoever made it, is used and left as it 
 it was made (flag F: a container has no qemu inside). Otherwise one named `xtcp-<architecture>` is added. The table is
 mounted where it is not, and unmounted then.
 
-The table is the whole machine's, so several runs may be at it: the last of them to end removes the entries that they
-made, and the mount. Locks in /run/lock tell who is the last; they end with a process, so a run that was killed is
-cleaned up after by the next.
+The table is the whole machine's, so several runs may be at it: the last one of an architecture to end removes its
+entry, and the last of all the mount, if it was theirs. Locks in /run/lock tell who is the last; they end with a
+process, so a run that was killed is cleaned up after by the next.
 """
 
 from __future__ import annotations
@@ -61,29 +61,58 @@ class Entry:
 @contextmanager
 def programs_of(architecture: Architecture) -> Iterator[Entry]:
     """The kernel runs programs of `architecture` here: by that entry."""
-    with (LOCKS / "xtcp-binfmt.users").open("a+") as users:
+    if os.geteuid() != 0:
+        yield _others_entry(architecture)
+        return
+    name = PREFIX + architecture.name
+    LOCKS.mkdir(exist_ok=True)
+    with (LOCKS / f"xtcp-binfmt-{architecture.name}").open("a") as users:
         try:
-            with _turn():
+            with _turn() as turn:
                 fcntl.flock(users, fcntl.LOCK_SH)
-                entry = _entry(architecture, users)
+                if not (TABLE / "register").exists():
+                    _mount(turn)
+                entry = _entry(architecture, name)
             yield entry
         finally:
-            with undisturbed(), _turn():
-                _leave(users)
+            with undisturbed(), _turn() as turn:
+                if _last(users):
+                    _remove(name)
+                _unmount(turn)
+
+
+def _others_entry(architecture: Architecture) -> Entry:
+    """The entry that somebody else made."""
+    for entry in entries():
+        if entry.runs(architecture):
+            return entry
+    raise PermissionMissing(
+        f"Only root can tell the kernel to run programs of {architecture.name}.",
+        "Usually this is another user.",
+        f"Run this as root, or have it done (Debian: apt-get install binfmt-support {architecture.user_package}).",
+    )
 
 
 @contextmanager
-def _turn() -> Iterator[None]:
-    """One process at a time changes the table."""
-    with (LOCKS / "xtcp-binfmt.turn").open("a") as turn:
+def _turn() -> Iterator[IO[str]]:
+    """One process at a time changes the table. The file tells whether we have mounted it."""
+    with (LOCKS / "xtcp-binfmt").open("a+") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        yield
+        yield turn
 
 
-def _entry(architecture: Architecture, users: IO[str]) -> Entry:
+def _last(users: IO[str]) -> bool:
+    """Whether nobody else uses the entry; from now on we do not."""
+    fcntl.flock(users, fcntl.LOCK_UN)
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _entry(architecture: Architecture, name: str) -> Entry:
     """The entry for `architecture`, found or made."""
-    if not (TABLE / "register").exists():
-        _mount(users)
     for entry in entries():
         if entry.runs(architecture):
             return entry
@@ -92,32 +121,12 @@ def _entry(architecture: Architecture, users: IO[str]) -> Entry:
         raise ConfigurationError(
             f"There is no {program}, which runs programs of {architecture.name}.",
             "Usually qemu's user emulation is not installed.",
-            "Install it (Debian: apt-get install qemu-user-static).",
+            f"Install it (Debian: apt-get install {architecture.user_package}).",
         )
-    name = PREFIX + architecture.name
-    _remove(name)
+    _remove(name)  # one that does not do
     fields = ("", name, "M", "0", _escaped(architecture.binfmt_magic), _escaped(architecture.binfmt_mask))
-    try:
-        (TABLE / "register").write_text(":".join((*fields, str(program), _FLAGS)))
-    except PermissionError as error:
-        raise _forbidden() from error
+    (TABLE / "register").write_text(":".join((*fields, str(program), _FLAGS)))
     return _read(TABLE / name)
-
-
-def _leave(users: IO[str]) -> None:
-    """Removes what was added, if nobody else is at it."""
-    fcntl.flock(users, fcntl.LOCK_UN)
-    try:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    for entry in entries():
-        if entry.name.startswith(PREFIX):
-            _remove(entry.name)
-    users.seek(0)
-    if users.read() == _MOUNTED:
-        subprocess.run(["umount", str(TABLE)], check=False)
-        users.truncate(0)
 
 
 def entries() -> list[Entry]:
@@ -149,10 +158,8 @@ def _remove(name: str) -> None:
         path.write_text("-1")
 
 
-def _mount(users: IO[str]) -> None:
-    """Mounts the table and notes it where the last user will find it."""
-    if os.geteuid() != 0:
-        raise _forbidden()
+def _mount(turn: IO[str]) -> None:
+    """Mounts the table and notes it for the last user."""
     done = subprocess.run(
         ["mount", "-t", "binfmt_misc", "binfmt_misc", str(TABLE)], capture_output=True, text=True, check=False
     )
@@ -162,18 +169,17 @@ def _mount(users: IO[str]) -> None:
             "Usually the kernel has no binfmt_misc, or a container forbids the mount.",
             "Load the module (modprobe binfmt_misc), or run this outside the container.",
         )
-    users.truncate(0)
-    users.write(_MOUNTED)
-    users.flush()
+    turn.truncate(0)
+    turn.write(_MOUNTED)
+    turn.flush()
 
 
-def _forbidden() -> PermissionMissing:
-    """Only root may change the table."""
-    return PermissionMissing(
-        "Only root can tell the kernel to run programs of another architecture.",
-        "Usually this is another user.",
-        "Run this as root, or install qemu-user-static with binfmt-support, which makes the entries for good.",
-    )
+def _unmount(turn: IO[str]) -> None:
+    """Unmounts the table if we have mounted it and nobody has an entry in it."""
+    turn.seek(0)
+    if turn.read() == _MOUNTED and not entries():
+        subprocess.run(["umount", str(TABLE)], check=False)
+        turn.truncate(0)
 
 
 def _escaped(raw: bytes) -> str:

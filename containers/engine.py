@@ -17,6 +17,7 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,7 +32,8 @@ from docker.errors import DockerException
 from qemu import cache
 from xtcp.errors import ConfigurationError, PermissionMissing, Unavailable
 
-USUAL: Final = "unix:///var/run/docker.sock"
+_LOCAL: Final = "unix://"
+USUAL: Final = _LOCAL + "/var/run/docker.sock"
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 60  # dockerd itself gives its containers 15
 _CGROUPS: Final = Path("/sys/fs/cgroup")
@@ -56,13 +58,14 @@ def engine(folder: Path | None = None) -> Iterator[Any]:
 
 def answering(address: str) -> Any | None:
     """A client of the engine at `address`, if it answers there and shares this machine's files and kernel."""
-    if not address.startswith("unix://"):
+    if not address.startswith(_LOCAL):
         return None
     try:
-        client = docker.DockerClient(base_url=address, version="auto", timeout=600)
-    except DockerException:
+        with socket.socket(socket.AF_UNIX) as asked:  # the client leaves its own open when it fails
+            asked.connect(address.removeprefix(_LOCAL))
+        return docker.DockerClient(base_url=address, version="auto", timeout=600)
+    except (DockerException, OSError):
         return None
-    return client
 
 
 @contextmanager
@@ -89,7 +92,7 @@ def _private(folder: Path) -> Iterator[str]:
         place.mkdir(mode=0o700)
         process = _start(program, place, folder)
         cleaning.callback(_stop, process)
-        address = f"unix://{place}/docker.sock"
+        address = f"{_LOCAL}{place}/docker.sock"
         _wait(process, address, place / "dockerd.log")
         yield address
 

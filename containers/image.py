@@ -102,9 +102,9 @@ class _Reading(io.RawIOBase):
 
 def _remove_others(client: Any, repository: str, tag: str) -> None:
     """Removes the images that were before this one, unless a container still uses them."""
-    for old in client.images.list(name=repository):
-        if tag not in old.tags:
+    for old in (each for found in client.images.list(name=repository) for each in found.tags):
+        if old != tag and old.startswith(repository + ":"):
             try:
-                client.images.remove(old.id, force=False)
+                client.images.remove(old)
             except APIError as error:
-                print(f"{old.tags[0]} stays: {error.explanation}", file=sys.stderr)
+                print(f"{old} stays: {error.explanation}", file=sys.stderr)

@@ -21,6 +21,7 @@ import requests
 from docker.types import Mount
 
 from containers.engine import undisturbed
+from xtcp.errors import Unavailable
 
 LABEL: Final = "xtcp-suite"  # with the number of the process that it is for
 MEMORY: Final = 4 << 30  # of all together
@@ -61,7 +62,7 @@ def run(client: Any, image: str, jobs: Sequence[Job], folders: Sequence[Folder],
             reader = threading.Thread(target=_pass_on, args=(container, prefix), daemon=True)
             reader.start()
             started.append((container, reader))
-        return [_code(container, reader, end - time.monotonic()) for container, reader in started]
+        return [_code(container, reader, end) for container, reader in started]
 
 
 def _create(client: Any, image: str, job: Job, folders: Sequence[Folder], memory: int) -> Any:
@@ -72,6 +73,7 @@ def _create(client: Any, image: str, job: Job, folders: Sequence[Folder], memory
         labels={LABEL: str(os.getpid())},
         mounts=[Mount(each.target, str(each.source), "bind", each.read_only) for each in folders],
         network_mode="none",
+        sysctls={"net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.lo.disable_ipv6": "0"},
         read_only=True,
         tmpfs={"/tmp": "exec", "/run": "", "/var/tmp": ""},
         mem_limit=memory,
@@ -100,11 +102,13 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
         yield left.decode(errors="replace")
 
 
-def _code(container: Any, reader: threading.Thread, seconds: float) -> int:
+def _code(container: Any, reader: threading.Thread, end: float) -> int:
     """Its exit code, or `STOPPED`."""
     try:
-        code = int(container.wait(timeout=max(seconds, 0.001))["StatusCode"])
-    except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
+        code = int(container.wait(timeout=max(end - time.monotonic(), 0.001))["StatusCode"])
+    except requests.RequestException as error:
+        if time.monotonic() < end:
+            raise Unavailable("The Docker engine stopped answering.", str(error), "Look at its log.") from error
         return STOPPED
     reader.join()
     if code == KILLED:

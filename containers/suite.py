@@ -114,9 +114,10 @@ def _seed(tar: Path, folder: Path) -> None:
 
 def _environment(**more: str) -> dict[str, str]:
     return {
-        "XTCP_SLOWNESS": SLOWNESS,
+        "PYTHONPATH": "/xtcp/agent:/xtcp/replay",  # of the commands that tests start
         "PYTHONPYCACHEPREFIX": "/pycache",
-        "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/h",
+        "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+        "XTCP_SLOWNESS": SLOWNESS,
         **more,
     }
 
