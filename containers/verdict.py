@@ -163,7 +163,6 @@ def table(verdict: Verdict, native: Sequence[Outcome] = ()) -> str:
     lines = [f"{first:<{width}}  {second:>8}  {third:>8}".rstrip() for first, second, third in rows]
     lines += [f"FAILED {outcome.test}: {outcome.reason}" for outcome in verdict.failed]
     lines += [f"WRONG {fault}" for fault in verdict.faults]
-    lines.append(
-        f"{name}: {verdict.ran:,} of {verdict.native:,} tests ran; " + ("good" if verdict.good else "NOT good")
-    )
+    word = "good" if verdict.good else "NOT good"
+    lines.append(f"{name}: {verdict.ran:,} of the {verdict.native:,} native tests ran; {word}")
     return "\n".join(lines)
