@@ -20,7 +20,7 @@ _NO_MIRROR: Final = "Look whether the mirror can be reached and has that suite: 
 _ANY_DATE: Final = 'Acquire::Check-Valid-Until "false";'
 # Merged folders, as every installed Debian has them; old packages would fill real ones.
 _MERGED: Final = 'for name in bin sbin lib; do mkdir -p "$1/usr/$name" && ln -s "usr/$name" "$1/$name"; done'
-_OF_KERNEL: Final = re.compile(r"^ *(?:Pre)?Depends: (linux-(?:image|binary|modules|kernel)-\S+)$", re.MULTILINE)
+_OF_KERNEL: Final = re.compile(r"^ *(?:Pre)?Depends: (linux-[a-z]+-[0-9]\S*)$", re.MULTILINE)
 
 
 def mirror() -> str:
