@@ -58,9 +58,10 @@ class Results:
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     if isinstance(report.longrepr, tuple):
         return str(report.longrepr[2]).removeprefix(_SKIPPED)
-    lines = str(report.longrepr).splitlines() or [""]
+    crash = getattr(report.longrepr, "reprcrash", None)  # of the last exception of a chain
+    lines = (crash.message if crash is not None else str(report.longrepr)).splitlines() or [""]
     told = [line.removeprefix("E").strip() for line in lines if line.startswith("E  ")]
-    return (told or lines[-1:])[0]
+    return str((told[-1:] or lines)[0])
 
 
 def pytest_configure(config: pytest.Config) -> None:

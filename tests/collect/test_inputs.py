@@ -141,6 +141,7 @@ def test_an_abstract_name() -> None:
     source.close()
 
 
+@pytest.mark.live
 def test_fault_93_what_the_kernel_drops_is_counted() -> None:
     """A flood into a small buffer: received and dropped are all that was sent."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

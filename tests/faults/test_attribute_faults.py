@@ -22,6 +22,7 @@ from tests.encoder import (
     values,
 )
 from tests.equality import assert_all_agree, rows_by_template
+from tests.patience import fewer
 from xtcp.batch import Tally
 from xtcp.chunk import Chunk, Context
 from xtcp.decode.decoder import Decoder
@@ -351,5 +352,5 @@ def test_fault_33_vectorised_and_plain_decoder_agree(order: Order) -> None:
     assert rows_by_template(dump.chunk()) == 2 * MANY
     assert_all_agree(dump.chunk())
     random = Random(33)
-    for _ in range(60):
+    for _ in range(fewer(60)):
         assert_all_agree(Chunk.of(*soup(order, random), context=Context(order=order, release="6.18")))

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,11 +42,13 @@ def assert_settled(account: Account, accepted: int, dropped: dict[str, int]) -> 
 def at_most(size: int) -> Iterator[None]:
     """Files of this process grow no further than `size`; writing beyond is EFBIG."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    sys.dont_write_bytecode = True  # a module compiled under the limit would be cut short for good
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        sys.dont_write_bytecode = False
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])

@@ -44,6 +44,7 @@ def write_for_ever(folder: Path, told: Path) -> None:
 
 def write_under_a_limit(folder: Path, size: int, results: Any) -> None:
     """One poll of few rows, one of many, with files of at most `size` bytes; gives the balance and the error."""
+    sys.dont_write_bytecode = True  # a module compiled under the limit would be cut short for good
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     account = Account("parquet")
     sink = opened(folder, account)

@@ -229,6 +229,7 @@ def test_textfile(tmp_path: Path) -> None:
         write_textfile(tmp_path / "missing" / "xtcp.prom", made)
 
 
+@pytest.mark.live
 def test_resources_of_this_process() -> None:
     """What /proc says, within reason."""
     used = resources()
