@@ -21,6 +21,8 @@ readonly PACKAGES=(
   g++-powerpc64-linux-gnu gcc-powerpc64-linux-gnu
   gcc libc6-dev make     # for what the builds run here
   libc6-dev-ppc64-cross linux-libc-dev-ppc64-cross
+  locales                # the source of C.UTF-8
+  netbase                # /etc/services and /etc/protocols
   ninja-build            # NumPy
   perl                   # OpenSSL
   python3.11 python3.11-venv
@@ -30,13 +32,15 @@ readonly PACKAGES=(
 
 # Every stage after those that it needs; NumPy's chain is the longest and comes first.
 readonly STAGES=(
-  sources zlib libffi bzip2 xz openssl sqlite python numpy runtime busybox bash iproute2 tcpdump wheels image
+  sources zlib libffi bzip2 xz openssl sqlite python numpy runtime busybox bash iproute2 tcpdump wheels zstandard
+  image
 )
 
 # What of the repository a stage reads beside its own script.
 declare -rA INPUTS=(
   [numpy]="requirements/run.txt requirements/cross.txt"
   [wheels]="requirements/pure.txt requirements/run.txt"
+  [zstandard]="requirements/run.txt"
 )
 
 declare -A folders # by stage

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # All of it in one tar archive, without what only builds and tests of Python itself need, after a test under qemu.
-# needs: runtime openssl python numpy busybox bash iproute2 tcpdump wheels
+# needs: runtime openssl python numpy busybox bash iproute2 tcpdump wheels zstandard
 
 for part in "$the_runtime" "$the_busybox" "$the_bash" "$the_iproute2" "$the_tcpdump" "$the_openssl" "$the_python" \
-  "$the_numpy" "$the_wheels"; do
+  "$the_numpy" "$the_wheels" "$the_zstandard"; do
   mkdir -p root
   tar --create --directory="$part" . | tar --extract --keep-directory-symlink --directory=root
 done
@@ -33,7 +33,10 @@ assert ctypes.CDLL(None).htons(0x0102) == 0x0102
 assert sqlite3.connect(":memory:").execute("SELECT 40 + 2").fetchone() == (42,)
 ssl.create_default_context()
 assert zlib.decompress(zlib.compress(b"z")) == bz2.decompress(bz2.compress(b"z")) == lzma.decompress(lzma.compress(b"z"))
-import docker, google.protobuf, hypothesis, prometheus_client, pyroute2, pytest, pytest_timeout, scapy, uvicorn
+import zstandard
+assert zstandard.backend == "cext", zstandard.backend
+assert zstandard.decompress(zstandard.compress(b"z")) == b"z"
+import docker, google.protobuf, hypothesis, prometheus_client, pyroute2, pytest, pytest_timeout, scapy, uvicorn, yaml
 print(sys.version, sys.byteorder, "NumPy", numpy.__version__, ssl.OPENSSL_VERSION)
 END
 run bash -c 'echo "bash $BASH_VERSION"'

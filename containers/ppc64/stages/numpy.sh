@@ -28,10 +28,13 @@ PYTHONPATH=$PWD/stub pip download --quiet --no-deps --no-binary numpy --no-build
 mkdir source
 tar --extract --strip-components=1 --directory=source --file="numpy-$version.tar.gz"
 
-# Meson asks the target's Python for its folders and its suffix of extension modules.
+# Meson asks the target's Python for its folders and its suffix of extension modules. That Python believes that it is
+# at home in /usr, where this machine's headers are.
+cp --archive --link "$the_python/usr" python
+sed -i "s|/usr/include|$PWD/python/include|g" python/lib/python3.11/_sysconfigdata_*.py
 cat >target-python <<END
 #!/bin/sh
-exec qemu-ppc64-static -L /usr/$TRIPLET $the_python/usr/bin/python3.11 "\$@"
+exec qemu-ppc64-static -L /usr/$TRIPLET $PWD/python/bin/python3.11 "\$@"
 END
 chmod +x target-python
 cat >target.ini <<END
