@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--memory", metavar="MIB", type=number, default=_MEMORY_MIB, help="default: %(default)s")
     top.add_argument("--append", metavar="ARGUMENTS", default="", help="more arguments for the kernel")
     top.add_argument("--console", metavar="FILE", type=Path, help="write all that the console says there")
-    top.add_argument("--emulate", action="store_true", help="do without this machine's KVM")
+    top.add_argument("--kvm", action="store_true", help="let this machine's KVM run a guest of its own architecture")
     return top
 
 
@@ -128,9 +128,7 @@ def _run(args: argparse.Namespace, command: Sequence[str]) -> int:
         return ExitCode.OK
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
-    boot = Machine(
-        chosen.architecture, its_kernel.image, args.memory, args.limit, arguments=args.append, emulated=args.emulate
-    )
+    boot = Machine(chosen.architecture, its_kernel.image, args.memory, args.limit, arguments=args.append, kvm=args.kvm)
     with ExitStack() as stack:
         console = stack.enter_context(args.console.open("wb")) if args.console else None
         files = stack.enter_context(tempfile.TemporaryFile(dir=cache.folder()))
