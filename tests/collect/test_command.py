@@ -144,9 +144,9 @@ def test_a_reader_that_stands_still_does_not_hold_up_the_end(tmp_path: Path) -> 
         send(port, sent)
         assert lines(process, 1)
         begin = time.monotonic()
-        while process.poll() is None and time.monotonic() - begin < 5:
+        while process.poll() is None and time.monotonic() - begin < patient(5):
             process.send_signal(signal.SIGINT)
-            time.sleep(0.05)
+            time.sleep(patient(0.05))
         assert process.wait(patient(5)) == ExitCode.INTERRUPTED
 
 
