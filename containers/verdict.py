@@ -37,14 +37,22 @@ class Lack:
 
 
 LACKS: Final = (
-    Lack("pyarrow", BIG_ENDIAN, "Arrow's wheels are little-endian only"),
-    Lack("duckdb", BIG_ENDIAN, "no wheel, and Debian has none"),
-    Lack("chdb", BIG_ENDIAN, "ClickHouse has no big-endian build"),
-    Lack("confluent-kafka", PPC64, "librdkafka has no wheel there"),
-    Lack("bcrypt", PPC64, "needs Rust's compiler"),
+    Lack("pyarrow", BIG_ENDIAN, "Arrow has wheels for little-endian machines only"),
+    Lack("duckdb", BIG_ENDIAN, "no wheel, and Debian has no package"),
+    Lack("chdb", BIG_ENDIAN, "ClickHouse is built for little-endian machines only"),
+    Lack("moto[s3]", PPC64, "it needs compiled wheels, none of which there are for it"),
+    Lack("bcrypt", PPC64, "no wheel; its source needs Rust's compiler"),
+    Lack("confluent-kafka", PPC64, "no wheel of librdkafka"),
+    Lack("flask", PPC64, "it needs markupsafe's wheel"),
+    Lack("flask-cors", PPC64, "it needs flask"),
     Lack("pyyaml", PPC64, "no wheel"),
-    Lack("zstandard", PPC64, "no wheel"),
-)
+    *(
+        Lack(program, PPC64, "no distribution has programs for it")
+        for program in (
+            "capinfos", "openssl", "prometheus", "promtool", "protoc", "systemd-analyze", "tshark",
+        )
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
