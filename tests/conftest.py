@@ -43,6 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(plugin)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What takes the captures that others made is external."""
+    if "captures" in getattr(item, "fixturenames", ()):
+        item.add_marker("external")
+
+
 def captures_folder() -> Path | None:
     """The folder of captures that others made: $XTCP_CAPTURES, or shared/captures beside the repository."""
     named = os.environ.get("XTCP_CAPTURES")

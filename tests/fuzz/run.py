@@ -84,7 +84,7 @@ def mutated(data: bytes, random: Random) -> bytes:
 
 
 def plain(name: str, seconds: float, seed: int | None = None) -> int:
-    """The corpus and random mutations of it for `seconds`; returns how many inputs it took.
+    """The corpus, and random mutations of it for `seconds`, one at least; returns how many inputs it took.
 
     Raises what the target raises, after keeping the input; `TimeoutError` where one takes too long.
     """
@@ -93,10 +93,11 @@ def plain(name: str, seconds: float, seed: int | None = None) -> int:
     target = targets.TARGETS[name]
     inputs = [path.read_bytes() for path in targets.corpus_of(name)]
     random = Random(seed)
-    end = time.monotonic() + seconds
-    done = 0
+    end, done = 0.0, 0
     with _alarm():
-        while done < len(inputs) or time.monotonic() < end:
+        while done <= len(inputs) or time.monotonic() < end:
+            if done == len(inputs):
+                end = time.monotonic() + seconds
             data = inputs[done] if done < len(inputs) else mutated(random.choice(inputs), random)
             signal.alarm(SECONDS_AN_INPUT)
             try:

@@ -126,14 +126,19 @@ def test_a_wrong_value_in_any_column_is_found(witness: Witness, zoo: list[Subjec
     column_of: dict[int, str] = {}
     for name in sorted(COLUMNS[witness.name]()):
         having = [s for s in zoo if s.row.get(name) not in NOT_SHOWN] or [s for s in zoo if name in s.row]
-        for subject in sorted(having, key=lambda s: len(str(s.row[name])))[:12]:
+        of_state = Counter[object]()
+        for subject in sorted(having, key=lambda s: len(str(s.row[name]))):
+            of_state[subject.row["idiag_state"]] += 1
+            if of_state[subject.row["idiag_state"]] > 2:
+                continue
             row = {**subject.row, name: changed(subject.row[name])}
             wrong.append(replace(subject, row=row))
             column_of[id(row)] = name
     found = {column_of[id(subject.row)] for subject, _ in unexplained(witness, wrong)[0]}
     # Those that this release of ss does not print are in its notes.
     notes = str(witness.notes).lower()
-    missed = {name for name in set(column_of.values()) - found if name.removeprefix("tcpi_") not in notes}
+    words = {name: name.removeprefix("tcpi_") for name in column_of.values()} | {"ulp_tls_rx_no_pad": "no_pad_rx"}
+    missed = {name for name in set(column_of.values()) - found if words[name] not in notes}
     # On a big-endian host pyroute2 reads an unused bit there, which a known fault foretells.
     assert missed <= ({"tcpi_delivery_rate_app_limited"} if NATIVE == ">" else set())
     assert len(found) > 25
@@ -253,7 +258,9 @@ def test_older_answers_and_port_0_reach_tshark() -> None:
     witness = found("tshark")
     of_archive = message(NATIVE, fixed(), 20, 2, 1, 0)
     answers = list(witness.answers(subjects(row_of(fixed(), kind=18), of_archive)))
-    assert [len(answer.differences) for answer in answers] == [0, 0]
+    assert len(answers) == 2
+    found_ = [(d, answer.subject) for answer in answers for d in answer.differences]
+    assert [d for d, subject in found_ if explanation("tshark", Case(d, subject.row, NATIVE)) is None] == []
     assert all(answer.values > 10 for answer in answers)
 
 

@@ -171,11 +171,9 @@ def test_all_else_is_as_it_was(both: tuple[Read, Read, bytes, bytes]) -> None:
         assert all(same[at] == 0 for at in differ)
 
 
-@pytest.mark.skipif(FOLDER is None, reason="the captures are not here (set XTCP_CAPTURES to their folder)")
-def test_both_ends_of_a_connection_still_match() -> None:
+def test_both_ends_of_a_connection_still_match(captures: Path) -> None:
     """Loopback connections: each end's ports and addresses are those of the other, turned round, as before."""
-    assert FOLDER is not None
-    content = content_of(FOLDER / "s390x-6.1" / "dump-v4.bin")
+    content = content_of(captures / "s390x-6.1" / "dump-v4.bin")
 
     def ends(data: bytes) -> int:
         found = set()
