@@ -132,7 +132,7 @@ def _run(args: argparse.Namespace, command: Sequence[str]) -> int:
     with ExitStack() as stack:
         console = stack.enter_context(args.console.open("wb")) if args.console else None
         files = stack.enter_context(tempfile.TemporaryFile(dir=cache.folder()))
-        initramfs.write(files, programs, its_kernel.modules, command)
+        initramfs.write(files, programs, chosen.userland, its_kernel.modules, command)
         files.flush()
         done = machine.run(boot, files, sys.stdout.buffer, args.out, console)
     return _told(chosen, args.limit, done)

@@ -1,35 +1,39 @@
-"""Python's byte code, made here for another machine: it is the same for every processor and byte order.
+"""The byte code of Python files, as files: it is the same for every processor and byte order.
 
-The interpreter has to be of the same version, 3.11 for 3.11. The files are those that never look at the time or the
-content of their source (PEP 552, unchecked hashes): an archive has no times worth the name.
+They never look at the time or the content of their source (PEP 552, unchecked hashes): archives have no times worth the
+name. As a program this reads sources from standard input and writes byte code to standard output, each a dictionary of
+path and content in the form of `marshal` that all versions of Python read: see qemu/compiling.py.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import marshal
-import posixpath
 import struct
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Final
 
+MARSHAL_VERSION: Final = 2
 _HASHED_UNCHECKED: Final = 1
 
 
-def place(path: str) -> str:
-    """Where the byte code of a source file belongs."""
-    folder, name = posixpath.split(path)
-    return f"{folder}/__pycache__/{name.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc"
+def compiled(sources: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Byte code for files whose absolute paths are given. Templates and samples that are no Python have none."""
+    return {path: code for path, source in sources.items() if (code := _compiled(path, source)) is not None}
 
 
-def compiled(source: bytes, path: str) -> bytes | None:
-    """The file of byte code of `source`, which will be at `path`; None if it is no Python of this version."""
+def _compiled(path: str, source: bytes) -> bytes | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             code = compile(source, path, "exec", dont_inherit=True, optimize=0)
-    except (SyntaxError, ValueError):  # templates and samples among the libraries
+    except (SyntaxError, ValueError):
         return None
     head = importlib.util.MAGIC_NUMBER + struct.pack("<I", _HASHED_UNCHECKED) + importlib.util.source_hash(source)
     return head + marshal.dumps(code)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(marshal.dumps(compiled(marshal.loads(sys.stdin.buffer.read())), MARSHAL_VERSION))

@@ -19,7 +19,7 @@ _KEYS: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _NO_MIRROR: Final = "Look whether the mirror can be reached and has that suite: apt-get update"
 _ANY_DATE: Final = 'Acquire::Check-Valid-Until "false";'
 # Merged folders, as every installed Debian has them; old packages would fill real ones.
-_MERGED: Final = 'for name in bin sbin lib; do mkdir -p "$1/usr/$name" && ln -s "usr/$name" "$1/$name"; done'
+_MERGED: Final = 'for name in bin sbin lib lib64; do mkdir -p "$1/usr/$name" && ln -s "usr/$name" "$1/$name"; done'
 _OF_KERNEL: Final = re.compile(r"^ *(?:Pre)?Depends: (linux-[a-z]+-[0-9]\S*)$", re.MULTILINE)
 
 

@@ -28,7 +28,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from qemu import cache
+from qemu.compiling import Version, byte_code
 from qemu.programs import require
+from qemu.userland import python_of
 from xtcp.errors import ConfigurationError
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -41,11 +43,14 @@ _COPY: Final = 1 << 20
 
 # A guest holds all of it in memory. What captures are seen with is there; what looks at them afterwards, and what talks
 # to S3 and to Kafka, is only in the container.
+# Of the repository: what a command may import, and nothing that pytest rewrites.
+_COMPILED: Final = re.compile(r"(agent|replay|qemu|pcaps|tests/sockets)/.+\.py")
+
 _LEFT_OUT: Final = re.compile(
     r"""(
-      usr/bin/(capinfos|captype|dumpcap|editcap|mergecap|protoc|rawshark|reordercap|sharkd|text2pcap|tshark)
-    | usr/lib/[^/]+-linux-gnu/(libicu|libprotoc|libwireshark|libwiretap|libwsutil|wireshark).*
-    | usr/share/wireshark.*
+      usr/bin/(capinfos|captype|dumpcap|editcap|mergecap|promtool|protoc|rawshark|reordercap|sharkd|text2pcap|tshark)
+    | usr/lib/[^/]+-linux-gnu/(libicu|libprotoc|libwireshark|libwiretap|libwsutil|systemd/|wireshark).*
+    | usr/lib/systemd/.+ | usr/bin/(.*ctl|systemd.*) | usr/share/(systemd|wireshark)/.+
     | usr/(local/)?lib/python3[^/]*/(dist|site)-packages/(boto|confluent_kafka|moto|s3transfer).*
     )""",
     re.VERBOSE,
@@ -97,8 +102,8 @@ class Cpio:
         self._out.write(head + bytes(-len(head) % _ALIGNMENT))
 
 
-def write(out: IO[bytes], userland: Path, modules: Path, command: Sequence[str]) -> None:
-    """The archive for a guest of that userland and folder of modules. Raises `XtcpError`."""
+def write(out: IO[bytes], userland: Path, suite: str, modules: Path, command: Sequence[str]) -> None:
+    """The archive for a guest of that userland, made of that suite, and folder of modules. Raises `XtcpError`."""
     with _entries_of(userland).open("rb") as entries:
         shutil.copyfileobj(entries, out, _COPY)
     cpio = Cpio(out)
@@ -106,7 +111,7 @@ def write(out: IO[bytes], userland: Path, modules: Path, command: Sequence[str])
     _add_folder(cpio, modules / "lib/modules", "usr/lib/modules")  # where /lib leads to
     cpio.file("init", (ROOT / "qemu/guest/init").read_bytes(), 0o755)
     cpio.file("command", f"exec {shlex.join(command)}\n".encode())
-    _add_repository(cpio)
+    _add_repository(cpio, suite, python_of(userland))
     cpio.file("time", f"{time.time():.0f}\n".encode())
     cpio.file(WHOLE, b"")
     cpio.end()
@@ -151,8 +156,8 @@ def _add_folder(cpio: Cpio, folder: Path, place: str) -> None:
                 cpio.file(name, path.read_bytes())
 
 
-def _add_repository(cpio: Cpio) -> None:
-    """The repository as it is: what git has and what it would take, without what was removed."""
+def _add_repository(cpio: Cpio, suite: str, python: Version) -> None:
+    """The repository as it is: what git has and what it would take, without what was removed; with byte code."""
     listing = subprocess.run(
         [
             require("git", "git"), "-C", ROOT, "-c", "safe.directory=*",
@@ -167,17 +172,18 @@ def _add_repository(cpio: Cpio) -> None:
             "Usually this is no clone of the repository.",
             "Clone it.",
         )
-    folders = set[str]()
+    paths = {name: ROOT / name for name in os.fsdecode(listing.stdout).rstrip("\0").split("\0")}
+    files = {name: path for name, path in paths.items() if path.is_file() or path.is_symlink()}
+    sources = {f"/xtcp/{name}": path.read_bytes() for name, path in files.items() if _COMPILED.fullmatch(name)}
+    compiled = byte_code(sources, suite, python)
+    folders = {str(above) for name in [*files, *(path[6:] for path in compiled)] for above in Path(name).parents}
     cpio.folder("xtcp")
-    for name in sorted(os.fsdecode(listing.stdout).rstrip("\0").split("\0")):
-        path = ROOT / name
-        if not path.is_file() and not path.is_symlink():
-            continue
-        for above in reversed(Path(name).parents[:-1]):
-            if str(above) not in folders:
-                folders.add(str(above))
-                cpio.folder(f"xtcp/{above}")
+    for name in sorted(folders - {"."}):
+        cpio.folder(f"xtcp/{name}")
+    for name, path in sorted(files.items()):
         if path.is_symlink():
             cpio.link(f"xtcp/{name}", str(path.readlink()))
         else:
             cpio.file(f"xtcp/{name}", path.read_bytes(), 0o755 if os.access(path, os.X_OK) else 0o644)
+    for name, content in sorted(compiled.items()):
+        cpio.file(name.removeprefix("/"), content)

@@ -38,7 +38,7 @@ _LOADED: Final = (
     "tcp_*", "tls", "dummy", "nlmon", "veth",
 )  # fmt: skip
 _LOADED_BY_THE_KERNEL: Final = (
-    "aes_generic", "aes_s390", "aesni_intel", "ccm", "chacha*", "ctr", "gcm", "ghash_*", "libaes", "poly1305*",  # for tls
+    "aes_generic", "aes_s390", "aesni_intel", "ccm", "chacha*", "ctr", "gcm", "ghash_*", "libaes", "poly1305*",  # tls
     "nf_tables", "nfnetlink", "nft_ct", "nft_reject*", "sch_fq", "sch_fq_codel", "sch_netem",
 )  # fmt: skip
 _LIKE: Final = re.compile(r"\.ko(\.xz)?$")

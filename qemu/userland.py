@@ -11,20 +11,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from qemu import bytecode, cache, debian, tree
+from qemu import bytecode, cache, compiling, debian, tree
 from qemu.architectures import Architecture
+from qemu.compiling import Version, byte_code
 from qemu.programs import run
 from qemu.tree import Tree
 from xtcp.errors import Unavailable
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 ARCHIVE: Final = "userland.tar"
+_PYTHON: Final = "python"
 
 _PACKAGES: Final = (
     # What every Debian has
@@ -37,26 +40,29 @@ _PACKAGES: Final = (
 # In a container of this one the whole suite runs: more witnesses, and libraries that have no wheel for it.
 _MORE: Final = {
     ("s390x", "bookworm"): (
-        "protobuf-compiler", "python3-bcrypt", "python3-cryptography", "python3-markupsafe", "tshark",
+        "prometheus", "protobuf-compiler", "systemd", "tshark",
+        "python3-bcrypt", "python3-cryptography", "python3-markupsafe",
     ),
 }  # fmt: skip
 _WHEELS: Final = {("s390x", "bookworm"): "s390x.txt"}
 _WHEELS_OTHERWISE: Final = "pure.txt"
 _FROM_DEBIAN: Final = {"bcrypt", "cffi", "cryptography", "markupsafe", "numpy"}
+_READ_BY_SOURCE_BUILD: Final = ("cross.txt", "pure.txt", "run.txt")
+_PYTHON_OF_SOURCE_BUILD: Final = (3, 11)
 _GLIBC: Final = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
 
 _LEFT_OUT: Final = re.compile(
     r"""(
       (boot|dev|home|media|mnt|opt|proc|run|srv|sys|tmp|var)/.+
-    | etc/(apt|cron\..*|default|dpkg|init\.d|kernel|logrotate\.d|pam\.d|perl|systemd|xdg|X11)(/.*)?
+    | etc/(apt|cron\..*|default|dpkg|init\.d|kernel|logrotate\.d|pam\.d|perl|prometheus|systemd|xdg|X11)(/.*)?
     | etc/(hostname|resolv\.conf|fstab)
     | usr/(games|include|local|src)/.+
-    | usr/bin/(apt|cpan|deb|dpkg|perl).*
-    | usr/lib/(apt|dpkg|init|systemd|sysusers\.d|tmpfiles\.d|udev|valgrind)(/.*)?
+    | usr/bin/((apt|cpan|deb|dpkg|perl).*|prometheus)
+    | usr/lib/(apt|dpkg|init|sysusers\.d|tmpfiles\.d|udev|valgrind)(/.*)?
     | usr/lib/[^/]+-linux-gnu/(cmake|gconv|libperl\..*|perl.*|pkgconfig)(/.*)?
     | usr/lib/python3[^/]*/(.+/)?(tests?|__pycache__)(/.*)?
     | usr/share/(X11|applications|bash-completion|bug|common-licenses|debconf|debianutils|doc|doc-base|dpkg|gcc|gdb
-      |icons|info|keyrings|libc-bin|lintian|locale|man|menu|metainfo|mime|pam.*|perl.*|pixmaps|polkit-1|xml|zsh)(/.*)?
+      |fonts.*|icons|info|javascript|keyrings|libc-bin|lintian|locale|man|menu|metainfo|mime|pam.*|perl.*|pixmaps|polkit-1|prometheus|xml|zsh)(/.*)?
     | usr/share/zoneinfo/(posix|right)(/.*)?
     )""",
     re.VERBOSE,
@@ -82,7 +88,8 @@ def userland(architecture: Architecture, suite: str) -> Path:
     which = (architecture.name, suite)
     packages = (*_PACKAGES, *_MORE.get(which, ()))
     pins = (ROOT / "requirements" / _WHEELS.get(which, _WHEELS_OTHERWISE)).read_text()
-    recipe = [Path(module).read_text() for module in (__file__, bytecode.__file__, debian.__file__, tree.__file__)]
+    modules = (__file__, bytecode.__file__, compiling.__file__, debian.__file__, tree.__file__)
+    recipe = [Path(module).read_text() for module in modules]
 
     def build(folder: Path) -> None:
         unpacked = debian.unpacked(architecture, suite, packages, folder)
@@ -92,26 +99,38 @@ def userland(architecture: Architecture, suite: str) -> Path:
             for path, content in _wheels(architecture, python, pins, folder):
                 files.add(path, content)
             _configure(files, architecture)
-            if python == sys.version_info[:2]:
-                _compile(files)
+            _compile(files, suite, python)
             files.write(folder / ARCHIVE)
+            _note_python(folder, python)
         unpacked.unlink()
+        shutil.rmtree(folder / "wheels")
 
-    return cache.built(name, json.dumps([*recipe, *which, packages, pins, sys.version_info[:2]]), build) / ARCHIVE
+    return cache.built(name, json.dumps([*recipe, *which, packages, pins]), build) / ARCHIVE
 
 
 def _from_source(name: str) -> Path:
     """ppc64: its own build has its own cache, stage by stage, so its key is all that it may read."""
     home = ROOT / "containers/ppc64"
-    inputs = [*sorted(home.rglob("*.sh")), *sorted((ROOT / "requirements").glob("*.txt"))]
+    inputs = [*sorted(home.rglob("*.sh")), *(ROOT / "requirements" / name for name in _READ_BY_SOURCE_BUILD)]
 
     def build(folder: Path) -> None:
         run([home / "build.sh", folder / ARCHIVE], f"{name} could not be built")
+        _note_python(folder, _PYTHON_OF_SOURCE_BUILD)
 
     return cache.built(name, json.dumps([path.read_text() for path in inputs]), build)
 
 
-def _python(files: Tree) -> tuple[int, int]:
+def python_of(archive: Path) -> Version:
+    """The version of Python in a userland that `userland` made."""
+    major, minor = archive.with_name(_PYTHON).read_text().split(".")
+    return int(major), int(minor)
+
+
+def _note_python(folder: Path, python: Version) -> None:
+    (folder / _PYTHON).write_text("{}.{}".format(*python))
+
+
+def _python(files: Tree) -> Version:
     """The version of the Python in it."""
     for path in files:
         if found := re.fullmatch(r"usr/bin/python3\.([0-9]+)", path):
@@ -119,11 +138,9 @@ def _python(files: Tree) -> tuple[int, int]:
     raise Unavailable("The userland has no Python.", "Usually the suite's packages have changed.")
 
 
-def _wheels(
-    architecture: Architecture, python: tuple[int, int], pins: str, folder: Path
-) -> Iterator[tuple[str, bytes]]:
+def _wheels(architecture: Architecture, python: Version, pins: str, folder: Path) -> Iterator[tuple[str, bytes]]:
     """Path and content of every file that the pinned wheels bring, by the pip of the Python that runs this."""
-    to, requirements = folder / "wheels", folder / "requirements.txt"
+    to, requirements = folder / "wheels", folder / "wheels.txt"
     requirements.write_text(_without(_FROM_DEBIAN, pins))
     version = "".join(map(str, python))
     run(
@@ -170,10 +187,8 @@ def _configure(files: Tree, architecture: Architecture) -> None:
         files.add(f"usr/local/bin/{command}", script.encode(), 0o755)
 
 
-def _compile(files: Tree) -> None:
-    """Byte code for all of Python: made at each start it would be slow, and slower in an emulated machine."""
-    for path in files:
-        if _SOURCES.fullmatch(path) and files.is_file(path):
-            compiled = bytecode.compiled(files.read(path), "/" + path)
-            if compiled is not None:
-                files.add(bytecode.place(path), compiled)
+def _compile(files: Tree, suite: str, python: Version) -> None:
+    """Byte code beside everything of Python."""
+    sources = {f"/{path}": files.read(path) for path in files if _SOURCES.fullmatch(path) and files.is_file(path)}
+    for path, content in byte_code(sources, suite, python).items():
+        files.add(path.removeprefix("/"), content)
