@@ -22,6 +22,7 @@ from qemu import cache, initramfs, machine
 from qemu.guests import GUESTS, Guest, guest
 from qemu.kernel import kernel
 from qemu.machine import Fate, Machine, Run
+from qemu.programs import require
 from qemu.userland import userland
 from xtcp.amounts import count
 from xtcp.cli.command import Parser, argument, say
@@ -123,6 +124,8 @@ def _run(args: argparse.Namespace, command: Sequence[str]) -> int:
     chosen = guest(args.guest)
     if not (args.prepare or command):
         raise UsageError("No command is named.", "", f"For example: python -m qemu.boot {chosen.name} -- uname -a")
+    if not args.prepare:
+        require(chosen.architecture.system_program, chosen.architecture.system_package)
     programs, its_kernel = userland(chosen.architecture, chosen.userland), kernel(chosen)
     if args.prepare:
         return ExitCode.OK

@@ -62,7 +62,7 @@ _LEFT_OUT: Final = re.compile(
     | usr/lib/[^/]+-linux-gnu/(cmake|gconv|libperl\..*|perl.*|pkgconfig)(/.*)?
     | usr/lib/python3[^/]*/(.+/)?(tests?|__pycache__)(/.*)?
     | usr/share/(X11|applications|bash-completion|bug|common-licenses|debconf|debianutils|doc|doc-base|dpkg|gcc|gdb
-      |fonts.*|icons|info|javascript|keyrings|libc-bin|lintian|locale|man|menu|metainfo|mime|pam.*|perl.*|pixmaps|polkit-1|prometheus|xml|zsh)(/.*)?
+      |fonts.*|icons|info|javascript|keyrings|libc-bin|lintian|locale|man|menu|metainfo|mime|nodejs|pam.*|perl.*|pixmaps|polkit-1|prometheus|xml|zsh)(/.*)?
     | usr/share/zoneinfo/(posix|right)(/.*)?
     )""",
     re.VERBOSE,
@@ -117,7 +117,7 @@ def _from_source(name: str) -> Path:
         run([home / "build.sh", folder / ARCHIVE], f"{name} could not be built")
         _note_python(folder, _PYTHON_OF_SOURCE_BUILD)
 
-    return cache.built(name, json.dumps([path.read_text() for path in inputs]), build)
+    return cache.built(name, json.dumps([_PYTHON_OF_SOURCE_BUILD, *(path.read_text() for path in inputs)]), build)
 
 
 def python_of(archive: Path) -> Version:
