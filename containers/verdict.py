@@ -99,8 +99,9 @@ class Verdict:
 def judge(architecture: str, listed: Listed, outcomes: Iterable[Outcome], markers: Sequence[str]) -> Verdict:
     """Compares what came of a run that left `markers` out with the tests that there are."""
     verdict = Verdict(architecture, len(listed.selected) + len(listed.deselected))
-    for names in listed.deselected.values():
-        verdict.left_out[next((marker for marker in markers if marker in names), "another option")] += 1
+    for test, names in listed.deselected.items():
+        folder = "/".join(test.split("/")[:2])
+        verdict.left_out[next((f"marked {marker}" for marker in markers if marker in names), folder)] += 1
     left = set(listed.selected)
     for outcome in outcomes:
         covered = {outcome.test} & left
@@ -166,7 +167,7 @@ def table(verdict: Verdict, native: Sequence[Outcome] = ()) -> str:
         ("skipped", f"{natively['skipped']:,}" if native else "-", f"{verdict.skipped.total():,}"),
     ]
     rows += [(f"  {reason}", "", f"{count:,}") for reason, count in verdict.skipped.most_common()]
-    rows += [(f"left out, marked {marker}", "", f"{count:,}") for marker, count in verdict.left_out.most_common()]
+    rows += [(f"left out: {why}", "", f"{count:,}") for why, count in verdict.left_out.most_common()]
     width = max(len(row[0]) for row in rows)
     lines = [f"{first:<{width}}  {second:>8}  {third:>8}".rstrip() for first, second, third in rows]
     lines += [f"FAILED {outcome.test}: {outcome.reason}" for outcome in verdict.failed]
