@@ -117,7 +117,7 @@ def _environment(**more: str) -> dict[str, str]:
     return {
         "PYTHONPATH": "/xtcp/agent:/xtcp/replay",  # of the commands that tests start
         "PYTHONPYCACHEPREFIX": "/pycache",
-        "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+        "HYPOTHESIS_STORAGE_DIRECTORY": "/pycache/hypothesis",  # its table of all characters
         "XTCP_SLOWNESS": SLOWNESS,
         **more,
     }
@@ -132,6 +132,12 @@ def _suite(target: Architecture, run: Run, limit: float, native: Sequence[Outcom
     (out / "sharing").mkdir(parents=True)
     (out / "sharing" / SECONDS).write_text(json.dumps(last))
     with _native_listing(out / "native.jsonl"):
+        # The commands that tests start write no compiled files: what they import is compiled before.
+        run(
+            [running.Job(["python3", "-m", "compileall", "-q", "/xtcp/agent", "/xtcp/replay"], _environment())],
+            [],
+            limit,
+        )
         jobs = [
             running.Job(
                 _pytest("python3", "--durations=15", "-p", "containers.sharing"),
@@ -139,7 +145,7 @@ def _suite(target: Architecture, run: Run, limit: float, native: Sequence[Outcom
             )
             for number in range(PROCESSES)
         ]
-        codes = run(jobs, [running.Folder(out, "/out", read_only=False)], limit)
+        codes = run(jobs, [running.Folder(out, "/out", read_only=False)], limit - (time.monotonic() - begin))
     verdict = judge(target.name, listed_in(out / "native.jsonl"), outcomes_of(_results(out)), LEFT_OUT)
     verdict.faults += [f"pytest ended with {code}" for code in codes if code not in (0, 1)]
     print(table(verdict, native))
