@@ -12,13 +12,14 @@ import pytest
 from tests.conftest import ROOT, captures_folder
 from tests.replay.packed import zstandard
 from xtcp.errors import DamagedInput
+from xtcp_replay.judging.corpus import read_manifest
 from xtcp_replay.judging.known_faults import BEYOND_LIMIT, DAMAGED
 from xtcp_replay.judging.verify import OWN, PROGRAMS, Verdict, Witnesses, verify
 from xtcp_replay.reading.opening import Told, open_source
 
 PCAPS = ROOT / "pcaps"
 SHARED = captures_folder() or ROOT / "no captures"
-OURS = sorted(path for pattern in ("*.pcap", "*.pcapng") for path in PCAPS.rglob(pattern))
+OURS = [PCAPS / row.file for row in read_manifest(PCAPS)]
 THEIRS = sorted(
     path for pattern in ("*.pcap", "*.pcapng", "*.bin", "*.jsonl.zst") for path in SHARED.glob(f"*/{pattern}")
 )

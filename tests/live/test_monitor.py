@@ -20,6 +20,7 @@ import pytest
 
 from tests.conftest import ROOT, require_program, require_root
 from tests.golden.test_shared_captures import unexplained
+from tests.patience import patient
 from tests.rows import Row, rows_by_dump
 from tests.sockets import netns
 from tests.sockets.zoo import open_zoo
@@ -29,7 +30,6 @@ from xtcp_replay.reading.opening import Told, open_source
 pytestmark = [pytest.mark.live, pytest.mark.root]
 
 MONITOR = "nlmon0"
-PATIENCE = 120.0
 NOT_IN_SS_6_1 = ("rcv_wnd:", "rehash:", "no_pad_rx")
 CONTEXT = {"timestamp_ns", "hostname", "netns", "poll_id", "dump"}
 
@@ -47,7 +47,7 @@ def zoo() -> Iterator[str]:
         if made.returncode:
             pytest.skip(f"this kernel has no nlmon ({made.stderr.strip()})")
         assert netns.run_in(ns, ["ip", "link", "set", MONITOR, "up"]).returncode == 0
-        with netns.keep(ns, opened, Zoo.told):
+        with netns.keep(ns, opened, Zoo.told, timeout=patient(60)):
             yield ns
 
 
@@ -83,7 +83,7 @@ def recorder(ns: str, ready: str, *command: str | Path) -> Iterator[None]:
         time.sleep(1.5)
     finally:
         process.send_signal(signal.SIGINT)
-        said += process.communicate(timeout=PATIENCE)[1]
+        said += process.communicate(timeout=patient(20))[1]
     assert process.returncode == 0, said
 
 
@@ -171,6 +171,8 @@ def test_verify_of_what_passed(zoo: str, tmp_path: Path) -> None:
     """Every witness that is here reads the capture as we do, in this machine's byte order."""
     capture = tmp_path / "x.pcapng"
     run(zoo, *python("xtcp_replay", "record", capture, "--interface", MONITOR, "--run", *python("xtcp", "once")))
-    told = json.loads(run(zoo, *python("xtcp_replay", "verify", "--json", capture)))
+    told = json.loads(run(zoo, *python("xtcp_replay", "verify", "--json", "--limit", "80", capture)))
     assert told["disagreements"] == 0
     assert told["sockets"] > 150
+    asked = {account["witness"]: account["sockets"] for account in told["witnesses"] if account["installed"]}
+    assert asked["ss"] >= 80

@@ -1,6 +1,6 @@
 """A monitor read: on a real packet socket, of loopback where the kernel has no nlmon; and what refusals mean.
 
-With nlmon itself this ran in a guest; here the interface's type is the one thing that is pretended.
+The interface's type is the one thing that is pretended here; tests/live/test_monitor.py has nlmon itself, in a guest.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ SO_MAX_PACING_RATE, MSG_FASTOPEN, IFA_F_TENTATIVE = 47, 0x20000000, 0x40
 IP_RECVERR, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT, IP_MULTICAST_LOOP = 11, 15, 19, 24, 34
 IP_RECVERR_RFC4884 = 26
 OPT_SYN_DATA, OPT_ECN, OPT_ECN_SEEN = 32, 8, 16  # tcpi_options
+OPTION_NOT_RECEIVED = 8  # tcpi_accecn_fail_mode
 TIMER_KEEPALIVE = 2
 NOBODY = 65534
 
@@ -275,6 +276,13 @@ def accurate_ecn(zoo: Zoo, family: int) -> None:
         zoo.claim(first, "ESTAB", "accurate ECN, the queue is full with it")
         zoo.claim_unheld("ESTAB", "accurate ECN, fills the queue", first)
         call_in_vain(zoo, full, "asked for accurate ECN in vain")
+        with sysctl_set(zoo, "net.ipv4.tcp_ecn_option", "0"):
+            # Without the option, a sender gives up on it after 8 MB: tcp_accecn_process_option.
+            sends, receives = zoo.pair(listener)
+            send_through(sends, receives, 9_000_000)
+            failed = {"tcpi_accecn_fail_mode": OPTION_NOT_RECEIVED, "tcpi_accecn_opt_seen": 3}
+            zoo.claim(sends, "ESTAB", "accurate ECN, no option comes back", equals={**failed})
+            zoo.claim(receives, "ESTAB", "accurate ECN, sends no option", equals={"tcpi_bytes_received": 9_000_000})
         with congested(zoo):
             sends, receives = zoo.pair(listener, prepare=_paced)
             send_through(sends, receives, 50_000)
