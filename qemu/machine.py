@@ -275,8 +275,11 @@ def _bring_out(archive: tarfile.TarFile, results: Path | None) -> None:
         place = results.joinpath(*path.parts[1:])
         if member.isdir():
             place.mkdir(parents=True, exist_ok=True)
-        elif (source := archive.extractfile(member)) is not None and not member.issym():
+        elif member.isreg() or member.islnk():
+            source = archive.extractfile(member)
+            assert source is not None
+            place.parent.mkdir(parents=True, exist_ok=True)
             place.unlink(missing_ok=True)
-            with place.open("wb") as target:
+            with source, place.open("wb") as target:
                 shutil.copyfileobj(source, target)
             place.chmod(member.mode & 0o777 | 0o644)
