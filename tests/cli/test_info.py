@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from tests.cli.running import xtcp_replay
-from tests.conftest import ROOT
 from tests.replay.made import cooked, done, dump, pcap, pcap_header, record, request, row, saved
 from tests.rows import rows_by_dump
+from tests.zoos import ORIGINALS
 from xtcp.errors import ExitCode
 from xtcp_replay.judging.inventory import MAX_VALUES, OTHER, Inventory, _count, take_inventory
 from xtcp_replay.reading.opening import open_source
 
-CAPTURES = sorted((ROOT / "pcaps").glob("*/zoo.pcapng"))
+CAPTURES = ORIGINALS
 
 
 def said(*arguments: str | Path) -> Any:

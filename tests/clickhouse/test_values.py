@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from tests.clickhouse.server import Server
 from tests.clickhouse.tables import empty
 from tests.clickhouse.test_sink import opened
-from tests.conftest import ROOT
 from tests.dumps import Plan
 from tests.rows import decoded
 from tests.strategies import orders, plans
+from tests.zoos import WITH_TWINS
 from xtcp.batch import Batch
 from xtcp.ledger import Ledger
 from xtcp.schema.columns import COLUMNS
@@ -25,7 +25,7 @@ from xtcp_replay.reading.opening import open_source
 
 pytestmark = [pytest.mark.clickhouse, pytest.mark.timeout(120)]
 
-ZOOS = sorted((ROOT / "pcaps").rglob("zoo.pcapng"))
+ZOOS = WITH_TWINS
 # Texts and bytes are asked for in hexadecimal: what is no UTF-8 would not come through JSON.
 HEX = frozenset(column.name for column in COLUMNS if column.kind.column in {"object", "S16", "(16,)u1"})
 

@@ -22,6 +22,7 @@ from tests.cli.running import ENVIRONMENT, XTCP, shell, xtcp
 from tests.collect.sending import messages, sockets
 from tests.patience import patient
 from tests.sinks.standins import TRAILER
+from tests.zoos import LITTLE
 from xtcp.errors import ExitCode
 from xtcp.records.envelopes import Envelopes
 from xtcp.records.signature import Keys
@@ -193,7 +194,7 @@ def test_what_the_file_sink_writes_is_read(tmp_path: Path) -> None:
     done
     $REPLAY send $1 --speed max -q --dest file:$2/rows.json
     """
-    capture = next(Path(__file__).parents[2].glob("pcaps/*-x86_64/zoo.pcapng"))
+    capture = LITTLE
     done = shell(script, capture, tmp_path)
     assert done.returncode == 0, done.stderr
 

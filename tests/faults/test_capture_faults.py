@@ -39,12 +39,13 @@ from tests.replay.made import (
     section,
     sockets,
 )
+from tests.zoos import ORIGINALS
 from xtcp.batch import Tally
 from xtcp.errors import ExitCode
 from xtcp_replay.reading.opening import ReplaySource, open_source
 
 SECOND = 1_000_000_000
-ZOO = sorted((ROOT / "pcaps").glob("*/zoo.pcapng"))
+ZOO = ORIGINALS
 
 
 def read(folder: Path, content: bytes) -> ReplaySource:

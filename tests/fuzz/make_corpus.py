@@ -22,6 +22,7 @@ if __name__ == "__main__":
 
 from tests.replay.make_damaged import archived  # noqa: E402 - a script finds the repository first
 from tests.replay.packed import PACK  # noqa: E402
+from tests.zoos import LITTLE  # noqa: E402
 
 CORPUS = ROOT / "tests" / "fuzz" / "corpus"
 ENHANCED_PACKET = 6
@@ -97,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("captures", type=Path)
     captures = parser.parse_args().captures
-    guest, own = captures / "s390x-6.1", next((ROOT / "pcaps").glob("*-x86_64/*.pcapng"))
+    guest, own = captures / "s390x-6.1", LITTLE
     big = messages((guest / "dump-v6.bin").read_bytes(), ">")
     blocks = pcapng_blocks(own.read_bytes())
     little = [message for block in blocks for message in messages(packet_of(block)[COOKED:], "<")]

@@ -11,13 +11,14 @@ import pytest
 from tests.conftest import ROOT
 from tests.health.made import Clock, trailer
 from tests.rows import Row, rows_of
+from tests.zoos import WITH_TWINS
 from xtcp.decode.decoder import Decoder
 from xtcp.health.classes import CONTROLS
 from xtcp.health.health import Health
 from xtcp.health.snapshot import DISTRIBUTED
 from xtcp_replay.reading.opening import open_source
 
-OWN = sorted((ROOT / "pcaps").glob("*/**/*.pcapng"))
+OWN = WITH_TWINS
 CONNECTED = {"ESTAB", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT", "LAST-ACK", "CLOSING"}
 
 

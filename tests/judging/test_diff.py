@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.batches import batch_of
-from tests.conftest import ROOT
 from tests.dumps import Plan
 from tests.encoder import Item, Layout
 from tests.patience import fewer
 from tests.replay.made import dump, pcap, request, saved
 from tests.rows import Row, rows_of
 from tests.strategies import layouts, seeds
+from tests.zoos import LITTLE
 from xtcp.batch import Batch
 from xtcp.chunk import Context
 from xtcp.decode.decoder import Decoder
@@ -34,7 +34,7 @@ from xtcp_replay.judging.golden import write_golden
 from xtcp_replay.judging.snapshot import Gatherer, Places, Snapshot, last_of_each
 
 NAMES = [column.name for column in COLUMNS if column.name not in CONTEXT_NAMES | {"idiag_cookie"}]
-ZOO = next((ROOT / "pcaps").glob("*-x86_64/zoo.pcapng"))
+ZOO = LITTLE
 PLACES: list[tuple[str | None, str | None]] = [("a", "blue"), ("a", "red"), ("b", "blue"), (None, "blue")]
 
 cells = st.fixed_dictionaries(

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import ROOT
 from tests.dumps import Plan
 from tests.encoder import Item, Layout
 from tests.patience import fewer
 from tests.replay.made import done, dump, pcap, request, row, saved
 from tests.strategies import seeds
+from tests.zoos import LITTLE, ROWS
 from xtcp.batch import Batch
 from xtcp.chunk import Chunk
 from xtcp.errors import DamagedInput, ExitCode, UsageError
@@ -30,7 +30,8 @@ from xtcp_replay.judging.golden_file import GoldenFile, golden_path
 from xtcp_replay.judging.plain_rows import decode_plainly
 from xtcp_replay.reading.opening import Told, open_source
 
-ZOO = next((ROOT / "pcaps").glob("*-x86_64/zoo.pcapng"))
+ZOO = LITTLE
+SOCKETS = ROWS[LITTLE]
 LAYOUT = Layout((Item(2, 280), Item(4, 6), Item(7, 36), Item(16, 20), Item(21, 8)), (7, 0))
 MEMBERS = {m.column: m for m in members(INET_DIAG_MSG, "<", None) if m.column not in {"idiag_family", "idiag_cookie"}}
 
@@ -49,16 +50,16 @@ def test_written_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert run(["golden", "write", str(capture)]) == ExitCode.OK
     lines = (tmp_path / "zoo.pcapng.golden.jsonl").read_text().splitlines(keepends=True)
     head = json.loads(lines[0])
-    assert (head["rows"], head["byte_orders"], head["quarantined"], head["damage"]) == (201, ["little"], 0, [])
+    assert (head["rows"], head["byte_orders"], head["quarantined"], head["damage"]) == (SOCKETS, ["little"], 0, [])
     assert [d["complete"] for d in head["dumps"]] == [True, True]
-    assert sum(d["rows"] for d in head["dumps"]) == 201
+    assert sum(d["rows"] for d in head["dumps"]) == SOCKETS
     capsys.readouterr()
     assert run(["decode", str(capture), "--format", "json", "-q"]) == ExitCode.OK
     assert capsys.readouterr().out == "".join(lines[1:])
     assert run(["golden", "check", str(capture)]) == ExitCode.OK
     out, err = capsys.readouterr()
     assert out == ""
-    assert "201 rows, all as golden" in err
+    assert f"{SOCKETS} rows, all as golden" in err
     assert '"tcpm_key":' not in "".join(lines) and "tcpm_addr" in "".join(lines)
 
 

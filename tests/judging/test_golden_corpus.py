@@ -11,15 +11,14 @@ import pytest
 
 from pcaps import add as adding
 from pcaps.add import Facts, add
-from tests.conftest import ROOT
 from tests.replay.made import dump, pcap, saved
+from tests.zoos import LITTLE, PCAPS
 from xtcp.cli.command import run_command
 from xtcp.errors import DamagedInput, ExitCode, UsageError
 from xtcp_replay.cli.main import run
 from xtcp_replay.judging.corpus import check_corpus, read_manifest, write_manifest
 
-PCAPS = ROOT / "pcaps"
-ZOO = next(PCAPS.glob("*-x86_64/zoo.pcapng"))
+ZOO = LITTLE
 KNOWN = Facts(shows="three sockets", kernel="6.6.44", architecture="x86_64")
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tests.conftest import ROOT, require_program
 from tests.patience import patient
 from tests.replay.made import done, dump, pcap, request, row, saved
+from tests.zoos import BIG, LITTLE, ROWS
 from xtcp.chunk import NATIVE, Chunk
 from xtcp.decode.assembly import Assembly
 from xtcp.decode.decoder import Decoder
@@ -35,8 +36,9 @@ from xtcp_replay.judging.witnesses.ss import Ss
 from xtcp_replay.judging.witnesses.testimony import Witness, WitnessFailed
 from xtcp_replay.reading.opening import open_source
 
-ZOO = str(next((ROOT / "pcaps").glob("*-x86_64/zoo.pcapng")))
-ZOO_BIG = str(next((ROOT / "pcaps").glob("*-s390x/zoo.pcapng")))
+ZOO = str(LITTLE)
+SOCKETS = ROWS[LITTLE]
+ZOO_BIG = str(BIG)
 
 FIND = dict(PROGRAMS)
 
@@ -99,9 +101,9 @@ def test_all_agree(quick: None, verified: Callable[..., Result]) -> None:
     """Every witness that is here compared every socket; values are those of all together."""
     code, result, err = verified(ZOO)
     assert code == ExitCode.OK
-    assert (result["sockets"], result["dumps"], result["disagreements"]) == (201, 2, 0)
+    assert (result["sockets"], result["dumps"], result["disagreements"]) == (SOCKETS, 2, 0)
     here = [witness for witness in result["witnesses"] if witness["installed"]]
-    assert all(witness["sockets"] == 201 and not witness["failure"] for witness in here)
+    assert all(witness["sockets"] == SOCKETS and not witness["failure"] for witness in here)
     assert result["values"] == sum(witness["values"] for witness in here) > 60_000
     assert err == ""
 
@@ -142,7 +144,7 @@ def test_a_wrong_decoder_is_found(
 ) -> None:
     """One column read wrong: each witness that reads it says so, by socket and field, and no other does."""
     wrong(monkeypatch, column)
-    code, result, _ = verified(capture, "--limit", "30")
+    code, result, _ = verified(capture, "--limit", "60")
     assert code == ExitCode.FINDING
     here = {witness["witness"] for witness in result["witnesses"] if witness["installed"]}
     finding = {witness["witness"] for witness in result["witnesses"] if witness["disagreements"]}
@@ -240,11 +242,11 @@ def test_text_lists_disagreements(
     arguments = ["verify", ZOO, "--witness", "reference"]
     assert run(arguments) == ExitCode.FINDING
     out = capsys.readouterr().out
-    assert "zoo.pcapng: 201 sockets of 2 dumps, " in out and ", 201 disagreements" in out
+    assert f"zoo.pcapng: {SOCKETS} sockets of 2 dumps, " in out and f", {SOCKETS} disagreements" in out
     assert "reference: dump 1, " in out and ": idiag_uid: ours 1, theirs 0" in out
-    assert "181 more disagreements; --all lists them" in out
+    assert f"{SOCKETS - 20} more disagreements; --all lists them" in out
     assert run([*arguments, "--all"]) == ExitCode.FINDING
-    assert capsys.readouterr().out.count("idiag_uid: ours") == 201
+    assert capsys.readouterr().out.count("idiag_uid: ours") == SOCKETS
 
 
 def test_disagreements_without_end_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +254,7 @@ def test_disagreements_without_end_are_counted(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(accounts, "KEPT", 5)
     wrong(monkeypatch, "idiag_uid")
     verdict = verify(open_source(ZOO), Witnesses(["reference"]))
-    assert (verdict.disagreements, len(verdict.accounts[0].found)) == (201, 5)
+    assert (verdict.disagreements, len(verdict.accounts[0].found)) == (SOCKETS, 5)
 
 
 def test_blocks_and_limits(quick: None, monkeypatch: pytest.MonkeyPatch, verified: Callable[..., Result]) -> None:
@@ -265,8 +267,8 @@ def test_blocks_and_limits(quick: None, monkeypatch: pytest.MonkeyPatch, verifie
     code, result, _ = verified(ZOO, "--witness", "ss,reference", "--limit", "9")
     assert code == ExitCode.OK
     assert of(result, "ss")["sockets"] == 18
-    assert of(result, "ss")["unasked"] == {"beyond --limit": 183}
-    assert of(result, "reference")["sockets"] == 201
+    assert of(result, "ss")["unasked"] == {"beyond --limit": SOCKETS - 18}
+    assert of(result, "reference")["sockets"] == SOCKETS
 
 
 def test_the_other_byte_order_goes_through_its_twin(capsys: pytest.CaptureFixture[str]) -> None:
@@ -332,7 +334,7 @@ def test_a_broken_ss_is_reported(
     assert code == ExitCode.UNAVAILABLE
     assert what in of(result, "ss")["failure"]
     assert of(result, "ss")["sockets"] == 0
-    assert of(result, "reference")["sockets"] == 201
+    assert of(result, "reference")["sockets"] == SOCKETS
 
 
 def test_a_broken_ss_is_not_asked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -356,7 +358,7 @@ def test_something_else_that_is_called_ss(
     code, result, _ = verified(ZOO)
     assert code == ExitCode.UNAVAILABLE
     assert of(result, "ss")["failure"]
-    assert of(result, "reference")["sockets"] == 201
+    assert of(result, "reference")["sockets"] == SOCKETS
 
 
 @pytest.mark.parametrize(
@@ -452,8 +454,8 @@ def test_one_bad_file_of_several(capsys: pytest.CaptureFixture[str], tmp_path: P
     bad = saved(tmp_path, b"no capture", "bad.pcap")
     assert run(["verify", bad, ZOO, "--witness", "reference"]) == ExitCode.DAMAGED
     out, err = capsys.readouterr()
-    assert "201 sockets of 2 dumps" in out
-    assert "2 files: 201 sockets" in err
+    assert f"{SOCKETS} sockets of 2 dumps" in out
+    assert f"2 files: {SOCKETS} sockets" in err
 
 
 @pytest.mark.parametrize(

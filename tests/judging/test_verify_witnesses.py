@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, require_program
+from tests.conftest import require_program
 from tests.dumps import Plan
 from tests.encoder import Item, Layout, message
 from tests.libraries import library
+from tests.zoos import ORIGINALS
 from xtcp.chunk import NATIVE, Chunk, Context
 from xtcp.decode.decoder import Decoder
 from xtcp.schema.inet_diag import IPPROTO_MPTCP
@@ -34,7 +35,7 @@ from xtcp_replay.judging.witnesses.testimony import Difference, Subject, Witness
 from xtcp_replay.judging.witnesses_page import WITNESSES_MD, witnesses_md
 from xtcp_replay.reading.opening import open_source
 
-ZOO = sorted((ROOT / "pcaps").glob("*/zoo.pcapng"))
+ZOO = ORIGINALS
 COLUMNS = {"ss": ss.columns, "pyroute2": pyroute2_diag.columns, "tshark": tshark.columns}
 # What ss prints as nothing: absent, zeros, and all ones for "no limit".
 NOT_SHOWN = {None, 0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF}

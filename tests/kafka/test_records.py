@@ -9,11 +9,11 @@ import pytest
 from confluent_kafka import Message
 
 from tests.cli.running import xtcp_replay
-from tests.conftest import ROOT
 from tests.kafka.broker import Broker
 from tests.kafka.reading import read, unframed
 from tests.kafka.standins import trailer
 from tests.rows import decoded, rows_of
+from tests.zoos import BIG
 from xtcp.batch import Batch
 from xtcp.ledger import Account
 from xtcp.records.descriptor import message_classes
@@ -24,7 +24,7 @@ from xtcp_replay.reading.opening import open_source
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
-ZOO = next(iter(sorted((ROOT / "pcaps").rglob("zoo.pcapng"))))
+ZOO = BIG
 
 
 TEXTS = frozenset({"hostname", "netns", "cong", "ulp_name"})

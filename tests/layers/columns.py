@@ -8,7 +8,7 @@ from typing import Any
 
 from scapy.packet import Packet as Dissected
 
-from tests.conftest import ROOT
+from tests.zoos import ORIGINALS
 from xtcp.schema.columns import BY_NAME
 from xtcp_replay.reading.findings import Findings
 from xtcp_replay.reading.opening import Told, open_bytes
@@ -16,7 +16,7 @@ from xtcp_replay.reading.packets import Packet, read_packets
 
 Row = dict[str, Any]
 
-OWN = sorted((ROOT / "pcaps").glob("*/*.pcapng"))
+OWN = ORIGINALS
 
 
 def packets_of(path: Path) -> Iterator[Packet]:

@@ -18,13 +18,14 @@ from tests.cli.running import ENVIRONMENT, REPLAY, shell, xtcp_replay
 from tests.conftest import ROOT
 from tests.patience import patient
 from tests.replay.made import dump, pcap, row, saved
+from tests.zoos import WITH_TWINS
 from xtcp.errors import ExitCode, Temporary
 from xtcp.ledger import Account
 from xtcp.sinks import destination, null, schemes
 from xtcp_replay.cli.main import run
 from xtcp_replay.playing.player import Player
 
-OWN = sorted((ROOT / "pcaps").rglob("zoo.pcapng"))
+OWN = WITH_TWINS
 LINE = re.compile(
     r"^(.+): ([\d,]+) offered = "
     r"([\d,]+) accepted \+ ([\d,]+) dropped(?: \(.*?\))? \+ 0 in flight(?:; [\d,]+ bytes)?$",

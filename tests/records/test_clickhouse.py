@@ -13,9 +13,9 @@ import pytest
 
 from tests.batches import Row, batch_of
 from tests.clickhouse.server import Server
-from tests.conftest import ROOT
 from tests.libraries import library
 from tests.rows import decoded, rows_of
+from tests.zoos import WITH_TWINS
 from xtcp.batch import Batch
 from xtcp.chunk import Context
 from xtcp.encode.cells import AF_INET, AF_INET6
@@ -35,7 +35,7 @@ from xtcp_replay.reading.opening import open_source
 
 pytestmark = [pytest.mark.clickhouse, pytest.mark.timeout(120)]
 
-ZOOS = sorted((ROOT / "pcaps").rglob("zoo.pcapng"))
+ZOOS = WITH_TWINS
 # Rows of captures are old, and would go at the next merge.
 NAMES = Names(days=20_000)
 TOPIC = Topic(("kafka-0:9092", "[::1]:9092"), "xtcp")

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.batches import batch_of
-from tests.conftest import ROOT
 from tests.dumps import Plan
 from tests.equality import assert_sound
 from tests.records.test_encoder import value_of
 from tests.rows import rows_of
 from tests.strategies import orders, plans
+from tests.zoos import WITH_TWINS
 from xtcp.batch import Batch
 from xtcp.chunk import Context
 from xtcp.decode.decoder import Decoder
@@ -95,9 +95,7 @@ def assert_same_values(sent: Batch, back: Batch, layout: Layout) -> None:
             assert before == after or not (something(before) or something(after)), (name, row, before, after)
 
 
-@pytest.mark.parametrize(
-    "capture", sorted(ROOT.glob("pcaps/*/**/zoo.pcapng")), ids=lambda path: "/".join(path.parts[-3:])
-)
+@pytest.mark.parametrize("capture", WITH_TWINS, ids=lambda path: "/".join(path.parts[-3:]))
 def test_a_host_of_the_other_byte_order(capture: Path) -> None:
     """Its records, read here, give the rows that it sees itself: MD5 keys too, whose struct is sent as it came."""
     keys = 0
@@ -110,7 +108,7 @@ def test_a_host_of_the_other_byte_order(capture: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("capture", sorted(ROOT.glob("pcaps/*/**/zoo.pcapng")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("capture", WITH_TWINS, ids=lambda path: path.parent.name)
 def test_captures_come_back(capture: Path, name: str) -> None:
     """Values of every layout; presence too, of ours all of it, of xTCP's all but the zeros that it does not send."""
     decoder, layout, rows = Decoder(), LAYOUTS[name], 0

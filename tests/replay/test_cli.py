@@ -28,6 +28,7 @@ from tests.replay.made import (
     saved,
     section,
 )
+from tests.zoos import LITTLE
 from xtcp.errors import ExitCode
 from xtcp_replay.cli.main import run
 
@@ -192,7 +193,7 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
 def test_without_scapy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the extra is missing the answer names it, exit code 78."""
     monkeypatch.setitem(sys.modules, "scapy.utils", None)
-    capture = next((Path(__file__).parents[2] / "pcaps").rglob("*.pcapng"))
+    capture = LITTLE
     assert run(["decode", str(capture)]) == 78
     said = capsys.readouterr()
     assert said.out == ""

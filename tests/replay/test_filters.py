@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.replay.made import T0, dump, pcap, saved
+from tests.zoos import ORIGINALS
 from xtcp.cli.command import Parser
 from xtcp.errors import ExitCode, UsageError
 from xtcp_replay.cli.filters import When, add_filter_options, filters
 from xtcp_replay.cli.main import run
 
-ZOO = [str(path) for path in sorted((ROOT / "pcaps").glob("*/zoo.pcapng"))]
+ZOO = [str(path) for path in ORIGINALS]
 Row = dict[str, Any]
 NS = 1_000_000_000
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from tests.conftest import ROOT, captures_folder
+from tests.conftest import captures_folder
+from tests.zoos import ORIGINALS
 from xtcp.netlink.byte_order import detect
 from xtcp.schema.model import Order
 from xtcp_replay.reading.findings import Findings
@@ -15,10 +16,10 @@ from xtcp_replay.reading.packets import read_packets
 
 
 def capture_files() -> list[Path]:
-    """Every capture of this project and of others."""
+    """Some captures of this project, and every one of others."""
     shared = captures_folder()
-    folders = [ROOT / "pcaps"] if shared is None else [ROOT / "pcaps", shared]
-    return [path for folder in folders for path in sorted(folder.glob("*/*")) if path.suffix in {".pcap", ".pcapng"}]
+    theirs = [] if shared is None else sorted(shared.glob("*/*"))
+    return [*ORIGINALS, *(path for path in theirs if path.suffix in {".pcap", ".pcapng"})]
 
 
 @cache

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.encoder import attribute, message
 from tests.equality import assert_all_agree, rows_by_template
 from tests.rows import decoded, rows_of
+from tests.zoos import LITTLE
 from xtcp.chunk import Chunk, Context
 from xtcp.errors import ExitCode
 from xtcp.schema.model import Order
@@ -25,7 +25,7 @@ from xtcp_replay.cli.main import run
 from xtcp_replay.reading.opening import Told, open_source
 from xtcp_replay.rewriting.twin import other, twin
 
-CAPTURE: Final = next(ROOT.glob("pcaps/6.18.*-x86_64/zoo.pcapng"))
+CAPTURE: Final = LITTLE
 INFO: Final = struct.pack("<HH", 4 + 280, 2)
 TAIL: Final = {"tcpi_ecn_mode", "tcpi_accecn_opt_seen", "tcpi_accecn_fail_mode", "tcpi_options2"}
 WORDS: Final = {"tcpi_accecn_fail_mode": 0x1234, "tcpi_accecn_opt_seen": 0x5678}

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.running import ENVIRONMENT
-from tests.conftest import ROOT, require_program, ss_of
+from tests.conftest import require_program, ss_of
 from tests.encoder import attribute, message
 from tests.golden.test_shared_captures import unexplained
 from tests.replay.made import (
@@ -35,6 +35,7 @@ from tests.replay.made import (
 from tests.replay.packed import zstandard
 from tests.rewriting.packets import capture_files
 from tests.rows import decoded, rows_of
+from tests.zoos import LITTLE
 from xtcp.errors import ExitCode
 from xtcp_replay.cli import convert
 from xtcp_replay.cli.main import run
@@ -247,7 +248,7 @@ def test_sections_and_interfaces_are_kept(tmp_path: Path) -> None:
 
 def test_a_side_car_says_what_a_pcap_cannot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The columns of host, namespace and the end of tcp_info survive; into a pcapng they go themselves."""
-    source = next((ROOT / "pcaps").glob("6.18*/zoo.pcapng"))
+    source = LITTLE
     assert run(["convert", str(source), str(tmp_path / "a.pcap")]) == 0
     assert "a.pcap.toml says what the format cannot: 6.18" in capsys.readouterr().err
     assert 'kernel_release = "6.18.' in (tmp_path / "a.pcap.toml").read_text()

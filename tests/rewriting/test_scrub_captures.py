@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, captures_folder
+from tests.conftest import captures_folder
 from tests.equality import Row, rows_of
 from tests.rewriting.scrubbing import NAMES, SameNames, content_of, scrubbed, told_of
+from tests.zoos import WITH_TWINS
 from xtcp.batch import Tally
 from xtcp.chunk import Context
 from xtcp.decode.decoder import Decoder
@@ -19,8 +20,7 @@ from xtcp_replay.reading.opening import open_source
 
 FOLDER = captures_folder()
 KINDS = {".pcap", ".pcapng", ".bin"}
-FOLDERS = (ROOT / "pcaps", FOLDER or Path("/nonexistent"))
-FILES = sorted(p for folder in FOLDERS for p in folder.rglob("*") if p.suffix in KINDS and "damaged" not in p.parts)
+FILES = [*WITH_TWINS, *sorted(path for path in FOLDER.rglob("*") if path.suffix in KINDS)] if FOLDER else [*WITH_TWINS]
 # nlmon-us.pcap has the same packets.
 CAPTURES = [path for path in FILES if path.name != "nlmon-ns.pcap"]
 

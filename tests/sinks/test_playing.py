@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import ENVIRONMENT, REPLAY
-from tests.conftest import ROOT
 from tests.patience import patient
 from tests.replay.made import pcap, row, saved
 from tests.sinks.protobuf import cookies_of, delimited, parsed
 from tests.sinks.receivers import Listener, StreamListener, until
 from tests.sinks.standins import cookies_in
 from tests.sinks.test_statsd import gauges
+from tests.zoos import WITH_TWINS
 
-CAPTURES = sorted((ROOT / "pcaps").rglob("zoo.pcapng"))
+CAPTURES = WITH_TWINS
 
 
 def ledger(path: Path) -> dict[str, dict[str, object]]:

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 from tests.cli.running import ENVIRONMENT, REPLAY, XTCP, started
-from tests.conftest import ROOT
 from tests.patience import patient
+from tests.zoos import BIG
 
 
 def test_many_hosts_of_one_sender_lose_nothing(tmp_path: Path) -> None:
     """A replay as several hosts, envelopes of all of them in turn, by UDP into the collector."""
-    capture = sorted((ROOT / "pcaps").rglob("zoo.pcapng"))[0]
+    capture = BIG
     stats = tmp_path / "stats"
     command = [*XTCP, "collect", "--listen", "udp:127.0.0.1:0", "--dest", "null:", "--stats", str(stats)]
     with started(command, stdout=subprocess.DEVNULL) as collector:

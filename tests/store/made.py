@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.batches import batch_of
-from tests.conftest import ROOT
-from tests.golden.test_pcaps import ROWS as MANIFEST
 from tests.rows import Row, decoded, rows_of
+from tests.zoos import WITH_TWINS
 from xtcp.batch import Batch
 from xtcp.chunk import Context
 from xtcp.poll.trailer import Trailer
@@ -19,7 +18,7 @@ from xtcp_replay.reading.opening import open_source
 START_NS = 1_795_471_200_000_000_000  # 2026-11-23 22:00:00 UTC
 HOUR_NS = 3600 * 10**9
 INTERVAL_NS = 30 * 10**9
-CAPTURES = [ROOT / "pcaps" / row.file for row in MANIFEST]
+CAPTURES = WITH_TWINS
 
 
 def captured(path: Path) -> list[Batch]:
