@@ -77,7 +77,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--list", action="store_true", help="print the names of all guests")
     top.add_argument("--prepare", action="store_true", help="only build the guest's kernel and userland, if need be")
     top.add_argument("--out", metavar="DIR", type=Path, help="where what the command leaves in /out comes to")
-    top.add_argument("--limit", metavar="SECONDS", type=number, default=_LIMIT_S, help="default: %(default)s")
+    top.add_argument(
+        "--limit", metavar="SECONDS", type=number, default=_LIMIT_S, help="the guest's; default: %(default)s"
+    )
     top.add_argument("--memory", metavar="MIB", type=number, default=_MEMORY_MIB, help="default: %(default)s")
     top.add_argument("--append", metavar="ARGUMENTS", default="", help="more arguments for the kernel")
     top.add_argument("--console", metavar="FILE", type=Path, help="write all that the console says there")

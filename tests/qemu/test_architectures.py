@@ -13,6 +13,9 @@ from qemu.guests import GUESTS, guest
 from tests.conftest import require_program
 from xtcp.errors import UsageError
 
+# Those that the suite has compilers for; arm64 has no container that would need its programs told apart.
+COMPILED = ("x86-64", "s390x", "ppc64")
+
 every_architecture = pytest.mark.parametrize("known", ARCHITECTURES, ids=lambda known: known.name)
 
 
@@ -22,7 +25,7 @@ def takes(known: Architecture, program: bytes) -> bool:
     return all((a ^ b) & mask == 0 for a, b, mask in zip(head, known.binfmt_magic, known.binfmt_mask, strict=True))
 
 
-@every_architecture
+@pytest.mark.parametrize("known", [a for a in ARCHITECTURES if a.name in COMPILED], ids=lambda known: known.name)
 @pytest.mark.parametrize("position", ["-no-pie", "-pie"])
 def test_a_compiled_program_is_taken_for_its_own_architecture_only(
     known: Architecture, position: str, tmp_path: Path
@@ -35,13 +38,13 @@ def test_a_compiled_program_is_taken_for_its_own_architecture_only(
     assert [other.name for other in ARCHITECTURES if takes(other, program.read_bytes())] == [known.name]
 
 
-@every_architecture
+@pytest.mark.parametrize("known", [a for a in ARCHITECTURES if not a.native], ids=lambda known: known.name)
 def test_magic_and_mask_are_those_of_qemus_package(known: Architecture) -> None:
     """Debian's qemu-user brings a table for systemd; its mask for arm64 leaves the ABI's number open altogether."""
     name = Path(known.user_program).name.removesuffix("-static")
     table = Path(f"/usr/lib/binfmt.d/{name}.conf")
     if not table.is_file():
-        pytest.skip(f"needs {table} (apt-get install qemu-user-static, on another architecture)")
+        pytest.skip(f"needs {table} (apt-get install qemu-user-static)")
     _, _, _, _, magic, mask, *_ = table.read_text().split(":")
     theirs = [bytes.fromhex(text.replace("\\x", "")) for text in (magic, mask)]
     assert known.binfmt_magic == theirs[0]
