@@ -104,7 +104,7 @@ def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
     with listening("--dest", f"file:{tmp_path}/rows.csv", "--stats", str(stats)) as (process, port, _):
         send(port, messages("flat", sockets(range(50))))
         deadline = time.monotonic() + patient(10)
-        while not (tmp_path / "rows.csv").stat().st_size and time.monotonic() < deadline:
+        while (tmp_path / "rows.csv").read_text().count("\n") < 51 and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         assert process.wait(patient(10)) == ExitCode.INTERRUPTED
