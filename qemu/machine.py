@@ -41,7 +41,7 @@ _ENDED: Final = re.compile(r"guest: the command ended with ([0-9]+)")
 _GAVE_UP: Final = re.compile(r"guest: (memory was too small to .*|there is no .*|the results do not .*)")
 _PANIC: Final = re.compile(r"Kernel panic - not syncing: (.*)")
 _UNPACKED_IN_PART: Final = re.compile(r"Initramfs unpacking failed: (.*)")
-_OUT_OF_MEMORY: Final = re.compile(r"[Oo]ut of memory")
+_OUT_OF_MEMORY: Final = re.compile(r"[Oo]ut of memory|deadlocked on memory")
 
 
 class Fate(enum.Enum):

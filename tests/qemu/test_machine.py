@@ -88,6 +88,7 @@ def test_results_that_do_not_bear_out_the_console(disk: io.BytesIO, tmp_path: Pa
         (STARTED, "It was switched off before its command had ended."),
         ("Kernel panic - not syncing: No working init found.\n", "panicked: No working init found."),
         (STARTED + "[9] Kernel panic - not syncing: Out of memory: system-wide panic_on_oom is enabled\n", "--memory"),
+        ("[9] Kernel panic - not syncing: System is deadlocked on memory\n", "--memory"),
         ("Initramfs unpacking failed: write error\n[1] Kernel panic - not syncing: No working init\n", "--memory"),
         (STARTED + "guest: memory was too small to unpack everything\n", "--memory"),
         (STARTED + "guest: there is no port for the output\n", "gave up: there is no port for the output."),
