@@ -44,7 +44,7 @@ GUESTS: Final = (
         forky="forky",
     ),
     *_guests("arm64", trixie_backports="trixie"),
-    *_guests("s390x", bookworm="bookworm", trixie="trixie", trixie_backports="trixie", forky="forky"),
+    *_guests("s390x", bookworm="bookworm", bookworm_backports="bookworm", forky="forky"),
     *_guests("ppc64", bookworm="bookworm"),
 )
 

@@ -38,6 +38,7 @@ PCAPS: Final = ROOT / "pcaps"
 PAGE: Final = ROOT / "docs" / "fidelity.md"
 HERE: Final = "here"
 LIMIT_S: Final = 900
+_NAMES: Final = [known.name for known in GUESTS]
 _LAST_LINES: Final = 15
 _EXAMPLES: Final = """\
 examples:
@@ -56,15 +57,15 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    names = ", ".join(known.name for known in GUESTS)
-    top.add_argument("guests", metavar="GUEST", nargs="*", help=f"{names}; {HERE} (default: all but {HERE})")
+    names = f"{', '.join(_NAMES)}; {HERE} (default: all but {HERE})"
+    top.add_argument("guests", metavar="GUEST", nargs="*", help=names)
     top.add_argument("--limit", metavar="SECONDS", type=int, default=LIMIT_S, help=f"for each (default: {LIMIT_S})")
     top.set_defaults(handler=_run, verb="kernels")
     return top
 
 
 def _run(args: argparse.Namespace) -> int:
-    names = list(dict.fromkeys(args.guests)) or [known.name for known in GUESTS]
+    names = list(dict.fromkeys(args.guests)) or _NAMES
     for name in names:
         if name != HERE:
             guest(name)
@@ -73,7 +74,8 @@ def _run(args: argparse.Namespace) -> int:
         started = time.monotonic()
         say(f"--- {name}")
         row = examined(name, args.limit, PCAPS)
-        write(PCAPS / NAME, replaced(read(PCAPS / NAME), row))
+        known = [other for other in read(PCAPS / NAME) if other.guest in _NAMES or other.guest.startswith(HERE)]
+        write(PCAPS / NAME, replaced(known, row))
         PAGE.write_text(inserted(PAGE.read_text(encoding="utf-8"), read(PCAPS / NAME)), encoding="utf-8")
         say(f"--- {name}: {row.outcome} {row.why or row.release} in {time.monotonic() - started:.0f} s")
         failed += [name] if row.outcome == FAILED else []
@@ -123,7 +125,8 @@ def _examine(name: str, limit_s: int, out: Path) -> int:
                 say(line)
     code = process.returncode
     if code not in {ExitCode.OK, ExitCode.FINDING}:
-        said = next((line for line in reversed(last) if line.strip()), "it said nothing")
+        told = [line for line in last if line.strip()] or ["it said nothing"]
+        said = next((line for line in told if line.startswith("qemu.boot: ")), told[-1])
         why = {124: f"not done within {limit_s} s", 125: "the guest itself failed"}.get(
             code, f"exit code {code}: {said}"
         )

@@ -39,7 +39,6 @@ KERNEL_LACKS = (
     r"not in tcp_available_congestion_control",
     r"the kernel does not take net\.ipv4\.tcp_ecn=3",
     r"dumped by kernel 6\.8 and later only",
-    r"tc qdisc … .*: Error: Specified qdisc kind is unknown",
     r"this kernel (has no|does not know)",
     r"shown of a connection that an interface encrypts",
     r"no cgroup2 mount shows",

@@ -25,13 +25,12 @@ from tests.sockets.zoo_keeping import (
     address_of,
     states_now,
 )
+from tests.sockets.zoo_queue import congested, hold_back
 from tests.sockets.zoo_states import call_in_vain, fill, send_through
 from tests.sockets.zoo_surroundings import (
     INTERFACE,
     SECOND,
     capable_of_net_admin,
-    congested,
-    hold_back,
     kernel_at_least,
     own_cgroup_id,
     sysctl,

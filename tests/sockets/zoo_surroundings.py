@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from tests.sockets import zoo_queue
 from tests.sockets.zoo_keeping import Unavailable, Zoo
 
 INTERFACE: Final = "zoo0"
@@ -54,16 +55,13 @@ def sysctl(name: str) -> str:
     return path.read_text().strip() if path.exists() else ""
 
 
-def _tool(name: str, *arguments: str) -> str:
-    """Runs a program of iproute2; returns its complaint in one line, empty if there is none."""
+def _ip(*arguments: str) -> str:
+    """Runs ip (iproute2); returns its complaint in one line, empty if there is none."""
     try:
-        done = subprocess.run([name, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        return f"there is no {name} command (iproute2)"
-    return " ".join(done.stderr.split()) or ("" if done.returncode == 0 else f"exit code {done.returncode}")
-
-
-_ip = partial(_tool, "ip")
+        return "there is no ip command (iproute2)"
+    return " ".join(done.stderr.split())
 
 
 def congestion_controls_of(zoo: Zoo) -> tuple[str, ...]:
@@ -99,7 +97,7 @@ def furnish(zoo: Zoo) -> None:
             zoo.missing[name] = f"ip {' '.join(arguments)}: {complaint}"
     zoo.undo += [partial(_ip, "link", "del", INTERFACE), partial(_ip, "mptcp", "endpoint", "flush")]
     zoo.undo.append(partial(_ip, "-6", "addr", "del", f"{SECOND[socket.AF_INET6]}/128", "dev", "lo"))
-    zoo.undo.append(partial(_tool, "tc", "qdisc", "del", "dev", "lo", "root"))
+    zoo.undo.append(zoo_queue.take_away)
     try:
         zoo.undo.append(partial(write_sysctl, "net.ipv4.tcp_fastopen", sysctl("net.ipv4.tcp_fastopen")))
         write_sysctl("net.ipv4.tcp_fastopen", "3")
@@ -110,29 +108,6 @@ def furnish(zoo: Zoo) -> None:
 def write_sysctl(name: str, value: str) -> None:
     """Sets it in this namespace; raises OSError where that is not possible."""
     Path("/proc/sys", *name.split(".")).write_text(value)
-
-
-@contextlib.contextmanager
-def congested(zoo: Zoo) -> Iterator[None]:
-    """Every packet of an ECN connection over loopback is marked: fq takes all of them for late."""
-    if not zoo.own_namespace:
-        raise Unavailable("needs a queue that marks packets, and this namespace is not ours alone")
-    complaint = _tool("tc", "qdisc", "replace", "dev", "lo", "root", "fq", "ce_threshold", "0us")
-    if complaint:
-        raise Unavailable(f"needs a queue that marks packets: tc qdisc … fq ce_threshold 0us: {complaint}")
-    try:
-        yield
-    finally:
-        _tool("tc", "qdisc", "del", "dev", "lo", "root")
-
-
-def hold_back(zoo: Zoo) -> None:
-    """From now on paced packets wait in a queue of the loopback, not in the socket's."""
-    if not zoo.own_namespace:
-        raise Unavailable("needs a queue, and this namespace is not ours alone")
-    complaint = _tool("tc", "qdisc", "replace", "dev", "lo", "root", "fq")
-    if complaint:
-        raise Unavailable(f"needs a queue that holds packets back: tc qdisc … fq: {complaint}")
 
 
 @contextlib.contextmanager
