@@ -21,9 +21,9 @@ find root/usr/lib/python3.11 -depth -name __pycache__ -exec rm -r {} +
 "$HOST_PYTHON" -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "$PWD/root" -p / root/usr/lib/python3.11
 
 run() {
-  qemu-ppc64-static -L root "root/usr/bin/$1" "${@:2}"
+  qemu-ppc64-static -L root "root/usr/$1" "${@:2}"
 }
-run python3 - <<'END'
+run bin/python3 - <<'END'
 import sys
 assert sys.byteorder == "big", sys.byteorder
 import bz2, ctypes, hashlib, lzma, sqlite3, ssl, zlib
@@ -39,11 +39,12 @@ assert zstandard.decompress(zstandard.compress(b"z")) == b"z"
 import docker, google.protobuf, hypothesis, prometheus_client, pyroute2, pytest, pytest_timeout, scapy, uvicorn, yaml
 print(sys.version, sys.byteorder, "NumPy", numpy.__version__, ssl.OPENSSL_VERSION)
 END
-run bash -c 'echo "bash $BASH_VERSION"'
-run busybox uname -m
-run ss -V
-run ip -V
-run tcpdump --version
-run openssl version
+run bin/bash -c 'echo "bash $BASH_VERSION"'
+run bin/busybox uname -m
+run bin/ss -V
+run sbin/ip -V
+run sbin/tc -V
+run bin/tcpdump --version
+run bin/openssl version
 
 tar --create --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --directory=root --file="$out/userland.tar" .
