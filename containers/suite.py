@@ -55,6 +55,9 @@ def main(arguments: Sequence[str]) -> int:
         target = architecture(options.architecture)
         if target.name not in SUITES:
             raise UsageError(f"There is no image of {target.name}.", "", f"These there are: {', '.join(SUITES)}.")
+        if options.prepare:
+            userland(target, SUITES[target.name])
+            return ExitCode.OK
         native = outcomes_of([options.native]) if options.native else []
         with _container(target) as run:
             if options.command:
@@ -75,6 +78,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("architecture", help=" or ".join(SUITES))
     parser.add_argument("--native", type=Path, metavar="FILE", help="results of a native run (XTCP_RESULTS)")
     parser.add_argument("--limit", type=float, default=LIMIT, metavar="SECONDS", help=f"for all tests ({LIMIT:.0f})")
+    parser.add_argument("--prepare", action="store_true", help="only build its userland, if need be")
     parser.add_argument("command", nargs="*", metavar="-- COMMAND", help="run this in the image instead of the suite")
     return parser.parse_args(arguments)
 
