@@ -25,6 +25,7 @@ readonly PACKAGES=(
   netbase                # /etc/services and /etc/protocols
   ninja-build            # NumPy
   perl                   # OpenSSL
+  pkg-config             # configure scripts ask it, and it must say that there is nothing
   python3.11 python3.11-venv
   qemu-user-static
   tcl                    # SQLite
@@ -124,7 +125,10 @@ build_all() {
     done
   } >"$work/Makefile"
   # Times of folders say nothing: their names do (build_stage looks). What does not need a stage that failed is built.
-  nice -n 10 make --no-print-directory --jobs="$(nproc)" --keep-going --file="$work/Makefile" all
+  if ! nice -n 10 make --no-print-directory --jobs="$(nproc)" --keep-going --file="$work/Makefile" all >&2; then
+    say "not built; the same command goes on from here"
+    exit 1
+  fi
 }
 
 # forget_old: results and leftovers of other versions of the stages.
@@ -156,7 +160,7 @@ main() {
       exec {lock}>"$work/lock"
       flock "$lock"
       name_folders
-      build_all
+      [[ -d ${folders[image]} ]] || build_all
       forget_old
       cp --reflink=auto "${folders[image]}/userland.tar" "$1.part"
       mv "$1.part" "$1"
