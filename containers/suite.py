@@ -176,7 +176,13 @@ def _pytest(python: str, *options: str) -> list[str]:
     """pytest, without what is left out."""
     expression = " and ".join(f"not {marker}" for marker in LEFT_OUT)
     here = [word for folder in LEFT_HERE for word in ("--deselect", folder)]
-    plain = ["-q", "--no-header", "-rfE", "-p", "no:cacheprovider", "-o", "console_output_style=classic"]
+    plain = ["-q", "--no-header", "-rfE", "-p", "no:cacheprovider"]
+    plain += [
+        "-o",
+        "console_output_style=classic",
+        "-o",
+        "faulthandler_timeout=0",
+    ]  # the limit of a test shows its stack, too
     return [python, "-m", "pytest", *plain, "-m", expression, *here, *options]
 
 
