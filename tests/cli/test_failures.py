@@ -260,7 +260,7 @@ def test_interrupted_between_two_writes() -> None:
 
 def _is_interrupted(running: subprocess.Popen[bytes]) -> None:
     try:
-        assert running.wait(patient(5)) == ExitCode.INTERRUPTED
+        assert running.wait(patient(20)) == ExitCode.INTERRUPTED
     finally:
         running.kill()
     assert running.stderr is not None

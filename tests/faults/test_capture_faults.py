@@ -18,7 +18,7 @@ from tests.cli.running import ENVIRONMENT, REPLAY, xtcp_replay
 from tests.conftest import ROOT
 from tests.encoder import attribute, message
 from tests.faults import mutations
-from tests.patience import patient
+from tests.patience import fewer, patient
 from tests.replay.made import (
     MULTI,
     PORT,
@@ -189,8 +189,9 @@ def test_fault_48_random_mutations_in_bounds(tmp_path: Path) -> None:
         "PYTHONPATH": f"{ROOT}:{ENVIRONMENT['PYTHONPATH']}",
         "OPENBLAS_NUM_THREADS": "1",  # each thread claims address space of its own
     }
+    mebibytes = fewer(12) / 4
     finished = subprocess.run(
-        [sys.executable, mutations.__file__, "--mebibytes", "3", "--seed", "48", *map(str, ZOO)],
+        [sys.executable, mutations.__file__, "--mebibytes", str(mebibytes), "--seed", "48", *map(str, ZOO)],
         env=environment,
         capture_output=True,
         text=True,
@@ -199,9 +200,9 @@ def test_fault_48_random_mutations_in_bounds(tmp_path: Path) -> None:
     )
     assert finished.returncode == 0, finished.stderr
     found = json.loads(finished.stdout)
-    assert found["rows"] > 3000
-    assert found["quarantined"] + found["damaged_rows"] > 100
-    assert found["seconds_a_mebibyte"] < 1.5, "1 s, and half as much again for a machine that has other work"
+    assert found["rows"] > 1000 * mebibytes
+    assert found["quarantined"] + found["damaged_rows"] > 30 * mebibytes
+    assert found["seconds_a_mebibyte"] < patient(1.5), "1 s, and half as much again for a machine that has other work"
     assert found["rss_mebibytes"] < 512
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.dumps import PORT, SEQ, Plan
 from tests.encoder import Item, Layout, attribute, message
 from tests.equality import Row, assert_all_agree, assert_balanced
+from tests.patience import fewer
 from xtcp.batch import KernelMessage, Tally
 from xtcp.chunk import Chunk, Context
 from xtcp.decode.decoder import Decoder
@@ -36,17 +37,19 @@ def said(order: Order, kind: int, payload: bytes, flags: int = 2) -> bytes:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_fault_06_message_across_the_end_of_a_datagram(order: Order) -> None:
-    """Its part is set aside at every possible cut, and never joined with the datagram that follows."""
+    """Its part is set aside at every possible cut (every fourth or so where that takes long), and never joined with the
+    datagram that follows.
+    """
     layout = Layout((Item(2, 104), Item(4, 6)))
     dump = Plan(((layout, 3),), cut_every=1000, done=False).build(order)
     whole = b"".join(dump.messages)
-    for cut in range(1, len(whole)):
+    for cut in range(1, len(whole), 8 // fewer(8)):
         chunk = dump.chunk(whole[:cut], whole[cut:])
         batch = Decoder().decode(chunk)
         finished = sum(sum(map(len, dump.messages[: i + 1])) <= cut for i in range(3))
         assert_balanced(batch.tally)
         assert batch.rows >= finished
-        if cut % 8 == 0:
+        if cut % 8 == 1:
             assert assert_all_agree(chunk)[:finished] == list(dump.rows[:finished])
         if cut not in (len(dump.messages[0]), len(dump.messages[0] + dump.messages[1])):
             assert batch.tally.faults[0].offset + batch.tally.faults[0].length == cut
