@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import socket
@@ -64,19 +65,23 @@ def once(ns: str, *arguments: str | Path) -> list[Row]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+Told = tuple[str, list[Expected], dict[str, str]]
+"""The name of a namespace with the zoo open in another process, what is expected there, what is missing and why."""
+
+
 class Zoos:
     """One zoo after the other: TIME-WAIT lasts a minute, and in that a guest may be done with a few tests only."""
 
-    LASTS_S = 25.0
+    YOUNG_S = 25.0
 
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._opened_at = 0.0
-        self._told: tuple[str, list[Expected], dict[str, str]] | None = None
+        self._told: Told | None = None
 
-    def current(self) -> tuple[str, list[Expected], dict[str, str]]:
-        """The name of a namespace with the zoo open in another process, what is expected, what is missing and why."""
-        if self._told is None or time.monotonic() - self._opened_at > self.LASTS_S:
+    def current(self, youngest_s: float = math.inf) -> Told:
+        """The one that is open, if it is not older than that."""
+        if self._told is None or time.monotonic() - self._opened_at > youngest_s:
             self.close()
             ns = self._stack.enter_context(netns.namespace("zoo"))
             kept = netns.keep(ns, partial(open_zoo, True), Zoo.told, timeout=patient(60))
@@ -99,8 +104,14 @@ def zoos() -> Iterator[Zoos]:
 
 
 @pytest.fixture
-def zoo(zoos: Zoos) -> tuple[str, list[Expected], dict[str, str]]:
-    """One that is young enough."""
+def young_zoo(zoos: Zoos) -> Told:
+    """One in which every state is still there."""
+    return zoos.current(Zoos.YOUNG_S)
+
+
+@pytest.fixture
+def zoo(zoos: Zoos) -> Told:
+    """One of any age."""
     return zoos.current()
 
 
@@ -146,24 +157,24 @@ def judge(expected: list[Expected], rows: list[Row], hidden: set[str]) -> list[s
 
 
 @pytest.mark.parametrize("form", ["one pass", "two dumps"])
-def test_everything_a_socket_can_be(zoo: tuple[str, list[Expected], dict[str, str]], form: str, tmp_path: Path) -> None:
+def test_everything_a_socket_can_be(young_zoo: Told, form: str, tmp_path: Path) -> None:
     """Every socket of the zoo has a row with the values that were set, by either request."""
-    ns, expected, _ = zoo
+    ns, expected, _ = young_zoo
     rows = once(ns) if form == "one pass" else once(ns, "--record", tmp_path / "x.pcap")
     assert judge(expected, rows, set()) == []
     assert len({row["idiag_cookie"] for row in rows}) == len(rows)
 
 
-def test_nothing_is_missing_but_what_the_kernel_lacks(zoo: tuple[str, list[Expected], dict[str, str]]) -> None:
+def test_nothing_is_missing_but_what_the_kernel_lacks(zoo: Told) -> None:
     """A guest's kernel has nearly all, and a fault of ours is no reason."""
     _, _, missing = zoo
     allowed = re.compile("|".join(KERNEL_LACKS))
     assert {what: why for what, why in missing.items() if not allowed.search(why)} == {}
 
 
-def test_all_states_and_congestion_controls(zoo: tuple[str, list[Expected], dict[str, str]]) -> None:
+def test_all_states_and_congestion_controls(young_zoo: Told) -> None:
     """Ten states, and every congestion control that this kernel names, in both families."""
-    ns, _, missing = zoo
+    ns, _, missing = young_zoo
     rows = once(ns)
     controls = netns.run_in(ns, ["cat", "/proc/sys/net/ipv4/tcp_available_congestion_control"]).stdout.split()
     for family in (socket.AF_INET, socket.AF_INET6):
@@ -178,9 +189,9 @@ def test_all_states_and_congestion_controls(zoo: tuple[str, list[Expected], dict
         assert max(row.get("tcpi_received_ce_bytes", 0) for row in rows) > 1000
 
 
-def test_nobody_sees_all_but_marks_and_keys(zoo: tuple[str, list[Expected], dict[str, str]]) -> None:
+def test_nobody_sees_all_but_marks_and_keys(young_zoo: Told) -> None:
     """Without any privilege everything comes but mark and md5sig, and standard error says so."""
-    ns, expected, _ = zoo
+    ns, expected, _ = young_zoo
     done = netns.inside(ns, as_nobody, "once", "--format", "json")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -189,7 +200,7 @@ def test_nobody_sees_all_but_marks_and_keys(zoo: tuple[str, list[Expected], dict
     assert b"CAP_NET_ADMIN" in done.stderr
 
 
-def test_ss_says_the_same_of_the_same_bytes(zoo: tuple[str, list[Expected], dict[str, str]], tmp_path: Path) -> None:
+def test_ss_says_the_same_of_the_same_bytes(zoo: Told, tmp_path: Path) -> None:
     """A recording, its messages given to ss: every value that ss shows is the row's."""
     ns, _, _ = zoo
     capture = tmp_path / "zoo.pcapng"
@@ -216,27 +227,29 @@ def without_context(row: Row) -> Row:
     return {k: v for k, v in row.items() if k not in {"timestamp_ns", "hostname", "netns", "poll_id", "dump"}}
 
 
-@pytest.mark.parametrize("state", ["listening", "time-wait", "established", "syn-recv", "syn-sent,fin-wait-2"])
-def test_chosen_states(zoo: tuple[str, list[Expected], dict[str, str]], state: str) -> None:
+def test_chosen_states(young_zoo: Told) -> None:
     """`--states` gives those states and all of their rows."""
-    ns, _, _ = zoo
-    names = {"listening": {"LISTEN"}, "established": {"ESTAB"}}.get(state, set(state.upper().split(",")))
-    rows = once(ns, "--states", state)
-    assert {row["idiag_state"] for row in rows} == names
-    everything = [row for row in once(ns) if row["idiag_state"] in names]
-    assert {row["idiag_cookie"] for row in rows} == {row["idiag_cookie"] for row in everything}
+    ns, _, _ = young_zoo
+    named = {"listening": {"LISTEN"}, "established": {"ESTAB"}}
+    everything = once(ns)
+    for state in ("time-wait", "syn-recv", "listening", "syn-sent,fin-wait-2", "established"):
+        rows = once(ns, "--states", state)
+        names = named.get(state, set(state.upper().split(",")))
+        assert {row["idiag_state"] for row in rows} == names
+        before = {row["idiag_cookie"] for row in everything if row["idiag_state"] in names}
+        assert {row["idiag_cookie"] for row in rows} == before
 
 
-def test_one_family(zoo: tuple[str, list[Expected], dict[str, str]]) -> None:
+def test_one_family(young_zoo: Told) -> None:
     """`-4` and `-6` split what both give."""
-    ns, _, _ = zoo
+    ns, _, _ = young_zoo
     four, six = once(ns, "-4"), once(ns, "-6")
     assert {row["idiag_family"] for row in four} == {2}
     assert {row["idiag_family"] for row in six} == {10}
     assert {r["idiag_cookie"] for r in four} | {r["idiag_cookie"] for r in six} == {r["idiag_cookie"] for r in once(ns)}
 
 
-def test_chosen_attributes_are_asked_for(zoo: tuple[str, list[Expected], dict[str, str]]) -> None:
+def test_chosen_attributes_are_asked_for(zoo: Told) -> None:
     """Only attributes that are wanted are asked for; what the kernel sends unasked is left out too."""
     ns, _, _ = zoo
     rows = once(ns, "--attributes", "cong,tos")
@@ -246,7 +259,7 @@ def test_chosen_attributes_are_asked_for(zoo: tuple[str, list[Expected], dict[st
     assert asked & {1, 2, 3, 6, 7} == set()
 
 
-def test_mptcp_connections(zoo: tuple[str, list[Expected], dict[str, str]]) -> None:
+def test_mptcp_connections(zoo: Told) -> None:
     """`--mptcp` gives MPTCP's own rows, with mptcp_info where TCP has tcp_info."""
     ns, expected, missing = zoo
     wanted = [e for e in expected if e.protocol == 262]
