@@ -182,7 +182,7 @@ def _pytest(python: str, *options: str) -> list[str]:
         "console_output_style=classic",
         "-o",
         "faulthandler_timeout=0",
-    ]  # the limit of a test shows its stack, too
+    ]
     return [python, "-m", "pytest", *plain, "-m", expression, *here, *options]
 
 
