@@ -91,7 +91,7 @@ def record(corpus: Path = CORPUS) -> Recorded:
             missing = dict(told[1])
             _run_in(ns, _xtcp("once", "--format", "null", "--record", str(zoo)))
             try:
-                by = _watch(ns, monitored)
+                by = _watch(ns, monitored, missing)
             except Unavailable as error:
                 missing[monitored.name] = error.what
         rows = [add(zoo, facts, corpus=corpus, again=True)]
@@ -118,18 +118,24 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{ROOT}/agent:{ROOT}/replay", "LC_ALL": "C.UTF-8"}
 
 
-def _run_in(ns: str, command: Sequence[str]) -> None:
+def _run_in(ns: str, command: Sequence[str], *, may_lack: bool = False) -> bool:
+    """Whether it did what it is for; with `may_lack` the kernel may not have that."""
     done = netns.run_in(ns, command, env=_environment())
     sys.stderr.write(done.stderr)
+    if done.returncode == ExitCode.UNAVAILABLE and may_lack:
+        return False
     if done.returncode:
         raise Temporary(f"{' '.join(map(str, command))} ended with {done.returncode}.", done.stderr.strip())
+    return True
 
 
 # --- a netlink monitor ---------------------------------------------------------------------------------------------
 
 
-def _watch(ns: str, capture: Path) -> str:
-    """Has the dumps of other programs captured; returns by what. Raises `Unavailable` without a monitor."""
+def _watch(ns: str, capture: Path, missing: dict[str, str]) -> str:
+    """Has the dumps of other programs captured; returns by what, adds to `missing`. Raises `Unavailable` without a
+    monitor.
+    """
     made = netns.run_in(ns, ["ip", "link", "add", _MONITOR, "type", "nlmon"])
     if made.returncode:
         raise Unavailable(f"this kernel has no nlmon: {' '.join(made.stderr.split())}")
@@ -140,7 +146,8 @@ def _watch(ns: str, capture: Path) -> str:
         for family in ("-4", "-6") if witness else ():
             _run_in(ns, [witness or "", *SS_OPTIONS, family])
         _run_in(ns, _xtcp("once", "--format", "null"))
-        _run_in(ns, _xtcp("once", "--format", "null", "--mptcp"))
+        if not _run_in(ns, _xtcp("once", "--format", "null", "--mptcp"), may_lack=True):
+            missing["dump of MPTCP"] = "this kernel has no mptcp_diag"
     with plain.open("rb") as file, capture.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
         shutil.copyfileobj(file, packed)
     return f"{by}; asked by {ASKED if witness else 'xtcp'}"

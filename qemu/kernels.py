@@ -126,7 +126,7 @@ def _examine(name: str, limit_s: int, out: Path) -> int:
     code = process.returncode
     if code not in {ExitCode.OK, ExitCode.FINDING}:
         told = [line for line in last if line.strip()] or ["it said nothing"]
-        said = next((line for line in told if line.startswith("qemu.boot: ")), told[-1])
+        said = next((line for line in told if line.startswith(("qemu.boot: ", "examine.py: "))), told[-1])
         why = {124: f"not done within {limit_s} s", 125: "the guest itself failed"}.get(
             code, f"exit code {code}: {said}"
         )

@@ -120,7 +120,7 @@ def test_what_a_monitor_saw(row: Row) -> None:
     both = [found for found, seen in zip(cookies, families, strict=True) if seen == {2, 10}]
     four, six = cookies[families.index({2})], cookies[families.index({10})]
     assert any(len((four | six) ^ found) < 10 for found in both)
-    assert any(r.get("mptcpi_token") for dump in dumps for r in dump)
+    assert any(r.get("mptcpi_token") for dump in dumps for r in dump) or row.kernel.startswith("5.")
     assert not any("unknown_attributes" in r or "tcp_info_surplus" in r or "damaged" in r for d in dumps for r in d)
 
 
