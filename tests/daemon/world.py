@@ -122,7 +122,7 @@ class World:
             clocks=self.time.clocks(),
             wait=self._wait,
             make_dump=self.kernel.make_dump,
-            memory=memory,
+            memory=memory or Memory(512 << 20, used=lambda: 0),  # what pytest itself uses is not the agent's
             make_endpoint=make_endpoint,
             host="a host of the tests",
         )
