@@ -6,6 +6,7 @@ the kernel or the privilege is wanting.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -260,6 +261,8 @@ def congestion_experienced(zoo: Zoo, family: int) -> None:
 
 def accurate_ecn(zoo: Zoo, family: int) -> None:
     """Connections that negotiated accurate ECN, where the kernel has it: with marks and without, and half open."""
+    if not sysctl("net.ipv4.tcp_ecn_option"):
+        raise Unavailable("this kernel has no accurate ECN")  # and may take any number for tcp_ecn
     with sysctl_set(zoo, "net.ipv4.tcp_ecn", "3"):
         listener, full = zoo.listener(family), zoo.listener(family, backlog=0)
         zoo.claim(listener, "LISTEN", "listener of the accurate ECN ones")
@@ -347,7 +350,12 @@ def _sign(of: socket.socket, address: str, prefix: int, key: bytes) -> None:
 
 def mptcp(zoo: Zoo, family: int) -> None:
     """An MPTCP connection, its first subflow, and a second one where the namespace is ours to add an endpoint."""
-    listener = zoo.listener(family, protocol=IPPROTO_MPTCP)
+    try:
+        listener = zoo.listener(family, protocol=IPPROTO_MPTCP)
+    except OSError as error:
+        if error.errno == errno.EPROTONOSUPPORT:
+            raise Unavailable("this kernel has no MPTCP (CONFIG_MPTCP)") from error
+        raise
     caller, accepted = zoo.pair(listener, protocol=IPPROTO_MPTCP)
     send_through(caller, accepted, 3000)
     send_through(accepted, caller, 500)

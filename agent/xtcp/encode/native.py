@@ -50,6 +50,8 @@ def block_of(batches: Sequence[Batch]) -> bytes:
 
 def _values(column: Column, batch: Batch, constant: int | str | None) -> bytes | memoryview:
     """The values of `column` in `batch`; of a constant of its context, or of none, as often as it has rows."""
+    if not batch.rows:  # a dump that failed; no view of an empty array can be cast
+        return b""
     found = batch.columns.get(column.name)
     dtype = column_dtype(column.name)
     if found is None and dtype.kind in "OS":
