@@ -59,11 +59,15 @@ def missing(error: BaseException | None) -> str | None:
     return None
 
 
+def require(name: str) -> None:
+    """A skip where that library is not installed. It is not imported: chdb's would change this process's allocator."""
+    if not is_here(name):
+        pytest.skip(reason(name), allow_module_level=True)
+
+
 def library(name: str) -> Any:
     """The module of that name, or a skip."""
-    top = name.partition(".")[0]
-    if not is_here(top):
-        pytest.skip(reason(top), allow_module_level=True)
+    require(name.partition(".")[0])
     return importlib.import_module(name)
 
 

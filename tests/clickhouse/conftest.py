@@ -9,7 +9,7 @@ import pytest
 
 from tests.clickhouse.server import Server
 from tests.clickhouse.tables import create, empty
-from tests.libraries import library
+from tests.libraries import require
 
 
 @pytest.fixture(scope="session")
@@ -39,4 +39,4 @@ def folder(tmp_path: Path) -> Path:
 
 def require_chdb() -> None:
     """Skips where there is no chdb for this machine."""
-    library("chdb")
+    require("chdb")

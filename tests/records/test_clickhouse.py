@@ -13,7 +13,7 @@ import pytest
 
 from tests.batches import Row, batch_of
 from tests.clickhouse.server import Server
-from tests.libraries import library
+from tests.libraries import require
 from tests.rows import decoded, rows_of
 from tests.zoos import WITH_TWINS
 from xtcp.batch import Batch
@@ -52,7 +52,7 @@ TRAILER = Trailer(
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An engine of our own, with our tables."""
-    library("chdb")
+    require("chdb")
     with Server(tmp_path_factory.mktemp("engine") / "data") as server:
         for statement in statements(ddl(NAMES)):
             server.query(statement)
