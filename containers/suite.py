@@ -73,14 +73,17 @@ def main(arguments: Sequence[str]) -> int:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="containers.suite", description="The suite on another architecture.", allow_abbrev=False
+        prog="containers.suite",
+        usage="containers.suite [options] architecture [-- COMMAND ARGUMENTS…]",
+        description="The suite on another architecture, or a command there.",
+        allow_abbrev=False,
     )
     parser.add_argument("architecture", help=" or ".join(SUITES))
     parser.add_argument("--native", type=Path, metavar="FILE", help="results of a native run (XTCP_RESULTS)")
     parser.add_argument("--limit", type=float, default=LIMIT, metavar="SECONDS", help=f"for all tests ({LIMIT:.0f})")
     parser.add_argument("--prepare", action="store_true", help="only build its userland, if need be")
-    parser.add_argument("command", nargs="*", metavar="-- COMMAND", help="run this in the image instead of the suite")
-    return parser.parse_args(arguments)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return parser.parse_args(arguments[:end], argparse.Namespace(command=list(arguments[end + 1 :])))
 
 
 def _ended(number: int, _frame: object) -> NoReturn:

@@ -27,6 +27,14 @@ def test_an_architecture_that_is_not_there(name: str, said: str, capsys: pytest.
     assert said in capsys.readouterr().err
 
 
+def test_a_command_is_what_follows_two_dashes() -> None:
+    """Wherever the options are, and whatever options it has itself."""
+    options = suite._options(["s390x", "--limit", "5", "--", "python3", "--limit", "--", "x"])
+    assert (options.architecture, options.limit) == ("s390x", 5)
+    assert options.command == ["python3", "--limit", "--", "x"]
+    assert suite._options(["s390x"]).command == []
+
+
 def test_every_image_has_what_it_is_built_from() -> None:
     """Beside this program."""
     for name in suite.SUITES:
