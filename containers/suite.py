@@ -38,8 +38,8 @@ from xtcp.errors import ExitCode, UsageError, XtcpError
 ROOT: Final = Path(__file__).resolve().parent.parent
 SUITES: Final = {"s390x": "bookworm", "ppc64": "bookworm"}
 LIMIT: Final = 1500.0
-# What needs another kernel than this one, far sides without a build there, compilers for this machine, or quiet.
-LEFT_OUT: Final = ("live", "root", "kafka", "clickhouse", "abi", "external", "bench")
+# What needs another kernel than this one, far sides without a build there, compilers for this machine, quiet, or time.
+LEFT_OUT: Final = ("live", "root", "kafka", "clickhouse", "abi", "external", "bench", "slow")
 # What prepares and runs guests and containers: this machine's business.
 LEFT_HERE: Final = ("tests/containers", "tests/qemu")
 SLOWNESS: Final = "20"  # of an emulated processor

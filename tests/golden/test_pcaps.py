@@ -38,6 +38,7 @@ def test_the_corpus() -> None:
     assert len(reports) == len(ROWS) >= 4
 
 
+@pytest.mark.slow
 def test_make_golden(capsys: pytest.CaptureFixture[str]) -> None:
     """The command that `make golden` runs says nothing where all is well."""
     assert run(["golden", "check", "--quiet", str(PCAPS)]) == 0

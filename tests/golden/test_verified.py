@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import ROOT, captures_folder
 from tests.replay.packed import zstandard
+from tests.zoos import WITH_TWINS
 from xtcp.errors import DamagedInput
 from xtcp_replay.judging.corpus import read_manifest
 from xtcp_replay.judging.known_faults import BEYOND_LIMIT, DAMAGED, MPTCP
@@ -19,7 +20,11 @@ from xtcp_replay.reading.opening import Told, open_source
 
 PCAPS = ROOT / "pcaps"
 SHARED = captures_folder() or ROOT / "no captures"
-OURS = [PCAPS / row.file for row in read_manifest(PCAPS)]
+# Under emulation two of them and their twins do: it is the other programs that take the time.
+OURS = [
+    pytest.param(path, marks=[] if path in WITH_TWINS else pytest.mark.slow, id=str(path.relative_to(PCAPS)))
+    for path in (PCAPS / row.file for row in read_manifest(PCAPS))
+]
 THEIRS = sorted(
     path for pattern in ("*.pcap", "*.pcapng", "*.bin", "*.jsonl.zst") for path in SHARED.glob(f"*/{pattern}")
 )
@@ -61,7 +66,7 @@ def test_captures_are_there() -> None:
     assert not SHARED.is_dir() or len(THEIRS) > 25
 
 
-@pytest.mark.parametrize("path", OURS, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", OURS)
 def test_our_captures(witnesses: Witnesses, path: Path) -> None:
     """Whole, and every socket by every witness; these have one of everything, and both byte orders."""
     source = open_source(str(path))
