@@ -15,7 +15,7 @@ SOURCE  := agent replay qemu containers tests pcaps
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .DEFAULT_GOAL := help
-.PHONY: help run test test-s390x test-ppc64 guest kernels check format bench soak fuzz columns docs golden capture pins venv clean
+.PHONY: help run test test-s390x test-ppc64 guest kernels check format bench soak fuzz columns docs outputs golden capture pins venv clean
 MAKEFLAGS += --no-print-directory
 
 help: ## This list
@@ -67,6 +67,9 @@ columns: $(VENV)/project.stamp ## Write what of proto/ is made from the schema a
 
 docs: $(VENV)/test.stamp ## Write what in docs/ is made from the product's tables
 	@PYTHONPATH="$(CURDIR):$(CURDIR)/agent" $(PY) -m tests.docs.pages --write
+
+outputs: $(VENV)/test.stamp ## Write pcaps/outputs.sha256, the hashes of what every capture becomes
+	@PYTHONPATH="$(CURDIR):$(CURDIR)/agent:$(CURDIR)/replay" $(PY) -m tests.golden.outputs --write
 
 golden: $(VENV)/test.stamp ## Check all of pcaps/: manifest, golden rows, twins, damaged files
 	@$(VENV)/bin/xtcp-replay golden check pcaps
