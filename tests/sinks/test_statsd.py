@@ -70,6 +70,7 @@ def test_gauges_of_polls() -> None:
     assert (balance.accepted, balance.dropped, balance.in_flight, balance.balanced) == (6, {}, 0, True)
 
 
+@pytest.mark.live  # ps of procps, and /proc as a kernel has it
 def test_the_process_as_ps_has_it() -> None:
     """rss and sz within what moves between two looks; pcpu by the same division."""
     ours = ProcessStatistics()()
