@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from xtcp.errors import UsageError
+
 BIG_ENDIAN: Final = frozenset({"s390x", "ppc64"})
 PPC64: Final = frozenset({"ppc64"})
 ENOUGH: Final = 0.8  # of the tests that the markers leave
@@ -150,9 +152,17 @@ def listed_in(file: Path) -> Listed:
 
 
 def _lines(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """Every whole line: of a run that was killed the last may be cut."""
     for file in files:
-        with file.open(encoding="utf-8") as lines:
-            yield from map(json.loads, lines)
+        try:
+            with file.open(encoding="utf-8") as lines:
+                yield from (json.loads(line) for line in lines if line.endswith("\n"))
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{file}: {error}.",
+                "Usually it is not a file of results, or the run that writes it never began.",
+                "Write one: XTCP_RESULTS=FILE make test",
+            ) from error
 
 
 def table(verdict: Verdict, native: Sequence[Outcome] = ()) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from containers.verdict import LACKS, Lack, Listed, Verdict, judge, listed_in, outcomes_of, table
+from xtcp.errors import UsageError
 
 NATIVE = [f"tests/unit/test_a.py::test_{number}" for number in range(20)]
 STORE = [f"tests/store/test_b.py::test_{number}" for number in range(2)]
@@ -130,3 +131,14 @@ def test_the_list_names_each_once() -> None:
 def test_no_native_tests() -> None:
     """An empty collection is a fault of its own."""
     assert not judge("s390x", Listed(frozenset(), {}), [], []).good
+
+
+def test_results_of_a_run_that_was_killed(tmp_path: Path) -> None:
+    """The whole lines count, the cut one does not; what is no file of results, or not there, is said."""
+    line = '{"test": "a::b", "outcome": "passed", "reason": "", "seconds": 1.0}\n'
+    (tmp_path / "cut").write_text(line + line[:20])
+    assert [outcome.test for outcome in outcomes_of([tmp_path / "cut"])] == ["a::b"]
+    (tmp_path / "text").write_text("passed\n")
+    for name in ("text", "absent"):
+        with pytest.raises(UsageError, match=name):
+            outcomes_of([tmp_path / name])
