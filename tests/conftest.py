@@ -44,8 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """What takes the captures that others made is external."""
-    if "captures" in getattr(item, "fixturenames", ()):
+    """What takes the captures that others made is external; so is what is there for one of them."""
+    folder, callspec = captures_folder(), getattr(item, "callspec", None)
+    parameters = callspec.params.values() if callspec is not None else ()
+    theirs = any(isinstance(value, Path) and folder in value.parents for value in parameters)
+    if theirs or "captures" in getattr(item, "fixturenames", ()):
         item.add_marker("external")
 
 
