@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.golden.outputs import PCAPS, batches_of, captures, committed, hashed, hashes
+from tests.zoos import of_the_corpus
 from xtcp_replay.judging.corpus import Row, read_manifest
 from xtcp_replay.judging.golden_file import GoldenFile
 from xtcp_replay.reading.opening import Told
@@ -30,7 +31,7 @@ def test_the_same_bytes_as_on_every_machine(file: str, told: Told, forms: Sequen
     assert hashes(file, told, forms) == committed()[file]
 
 
-@pytest.mark.parametrize("row", TWINS, ids=[row.file for row in TWINS])
+@pytest.mark.parametrize("row", of_the_corpus(TWINS))
 def test_a_twin_has_the_hashes_of_its_original(row: Row) -> None:
     """Of its rows, and of all columns but the one that has a struct as it came, its length in the host's order."""
     assert committed()[row.file]["rows"] == committed()[row.made_from]["rows"]

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.golden.test_shared_captures import unexplained
 from tests.rows import rows_by_dump
+from tests.zoos import of_the_corpus
 from xtcp_replay.cli.main import run
 from xtcp_replay.judging.corpus import Row, check_corpus, read_manifest
 from xtcp_replay.reading.opening import open_source
@@ -31,6 +32,7 @@ def ids(rows: list[Row]) -> list[str]:
     return [row.file for row in rows]
 
 
+@pytest.mark.slow  # the hashes of test_outputs say of the rows as much
 def test_the_corpus() -> None:
     """Every file has the manifest's hash, rows, order and kernel, and its golden rows; none is without a row."""
     reports = list(check_corpus(PCAPS))
@@ -62,7 +64,7 @@ def texts_of_ss(capture: Path) -> Iterator[tuple[str, str]]:
         yield number, gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
 
 
-@pytest.mark.parametrize("row", ORIGINALS, ids=ids(ORIGINALS))
+@pytest.mark.parametrize("row", of_the_corpus(ORIGINALS))
 def test_every_value_of_ss(row: Row) -> None:
     """Each row of each dump has every value that ss printed of its bytes, and ss knows no socket that we do not."""
     capture = PCAPS / row.file
@@ -114,7 +116,7 @@ def test_shows_what_it_should(row: Row) -> None:
         assert len({r.get("tcpi_ecn_mode") for r in rows}) > 2
 
 
-@pytest.mark.parametrize("row", MONITORED, ids=ids(MONITORED))
+@pytest.mark.parametrize("row", of_the_corpus(MONITORED))
 def test_what_a_monitor_saw(row: Row) -> None:
     """ss for each family, xtcp for both at once, MPTCP: the same sockets, asked for by several programs."""
     dumps = list(rows_by_dump(open_source(str(PCAPS / row.file)).chunks()))

@@ -125,10 +125,10 @@ def wrong(monkeypatch: pytest.MonkeyPatch, column: str) -> None:
 @pytest.mark.parametrize(
     ("column", "seen_by"),
     [
-        ("tcpi_rtt", {"reference", "ss", "pyroute2"}),
         ("idiag_inode", {"reference", "ss", "pyroute2", "tshark"}),
-        ("skmem_rcvbuf", {"reference", "ss", "tshark"}),
-        ("tcpi_fastopen_client_fail", {"reference"}),
+        pytest.param("tcpi_rtt", {"reference", "ss", "pyroute2"}, marks=pytest.mark.slow),
+        pytest.param("skmem_rcvbuf", {"reference", "ss", "tshark"}, marks=pytest.mark.slow),
+        pytest.param("tcpi_fastopen_client_fail", {"reference"}, marks=pytest.mark.slow),
         # pyroute2 reads the low half of the byte, which is the other one on a big-endian host.
         ("tcpi_snd_wscale", {"reference", "ss", *(["pyroute2"] if NATIVE == "<" else [])}),
     ],

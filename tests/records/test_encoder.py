@@ -17,7 +17,7 @@ from tests.batches import Row, batch_of
 from tests.dumps import Plan
 from tests.protobuf_objects import messages_of
 from tests.strategies import orders, plans
-from tests.zoos import WITH_TWINS
+from tests.zoos import ORIGINALS
 from xtcp.batch import Batch
 from xtcp.chunk import Context
 from xtcp.decode.decoder import Decoder
@@ -99,7 +99,7 @@ def value_of(random: Random, name: str) -> int | bytes:
 
 
 @pytest.mark.parametrize("name", LAYOUT_NAMES)
-@pytest.mark.parametrize("capture", WITH_TWINS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("capture", ORIGINALS, ids=lambda path: path.parent.name)
 def test_captures(capture: Path, name: str) -> None:
     """One of everything, from kernels of both byte orders."""
     decoder = Decoder()

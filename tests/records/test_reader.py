@@ -20,7 +20,7 @@ from tests.records.leniency import accepted
 from tests.records.test_encoder import value_of
 from tests.rows import rows_of
 from tests.strategies import orders, plans
-from tests.zoos import WITH_TWINS
+from tests.zoos import ORIGINALS, WITH_TWINS
 from xtcp.batch import Batch
 from xtcp.chunk import Context
 from xtcp.decode.decoder import Decoder
@@ -109,7 +109,7 @@ def test_a_host_of_the_other_byte_order(capture: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("capture", WITH_TWINS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("capture", ORIGINALS, ids=lambda path: path.parent.name)
 def test_captures_come_back(capture: Path, name: str) -> None:
     """Values of every layout; presence too, of ours all of it, of xTCP's all but the zeros that it does not send."""
     decoder, layout, rows = Decoder(), LAYOUTS[name], 0

@@ -14,6 +14,7 @@ from tests.conftest import require_program
 from tests.health.made import Clock, connection, poll
 from tests.health.made import hostile as hostile_rows
 from tests.health.made import trailer as health_trailer
+from tests.patience import fewer
 from tests.web.states import HOSTILE_NAMES, hostile, ordinary, trailer
 from xtcp.errors import PermissionMissing, UsageError
 from xtcp.health.health import Health
@@ -193,7 +194,7 @@ def test_fault_90_no_more_series_however_many_names() -> None:
     counts = []
     for turn, many in enumerate((100, 100, 10_000)):
         for number in range(many // 100):
-            health.observe(hostile_rows(20_000, seed=1000 * turn + number))
+            health.observe(hostile_rows(fewer(20_000), seed=1000 * turn + number))
         state = ordinary(
             turn,
             failed={f"r{n}": 1 for n in range(many)},

@@ -174,11 +174,11 @@ OURS_ALONE = {
 def test_fault_87_bad_files(name: str, tmp_path: Path, server_pair: Pair, authority: Authority) -> None:
     """Each is an error that names the file, never a traceback, never a password; promtool refuses it too."""
     text = BAD[name]
-    other = authority.issue("other")
+    if "OTHER" in text:
+        text = text.replace("OTHER", str(authority.issue("other").key))
     for word, value in (
         ("CERT", str(server_pair.cert)),
         ("KEY", str(server_pair.key)),
-        ("OTHER", str(other.key)),
         ("HASH20", HASH.replace("$04$", "$20$")),
     ):
         text = text.replace(word, value)
