@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
 
 import pytest
 
+from tests.patience import patient
 from xtcp_replay.playing.interrupts import Interrupts
+from xtcp_replay.playing.pace import Pace
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -53,3 +57,21 @@ def test_handlers_are_given_back() -> None:
     with Interrupts().handled():
         assert signal.getsignal(signal.SIGINT) != before[0]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_one_that_another_thread_got_ends_the_waiting_for_a_dump() -> None:
+    """The kernel may give a signal to any thread; Python acts in the main one, whose sleep goes on."""
+
+    def take_it() -> None:
+        time.sleep(0.2)  # the main thread sleeps by now
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    pace, other = Pace(speed=1 / patient(20)), threading.Thread(target=take_it)
+    pace.wait(0)
+    begin = time.monotonic()
+    with Interrupts().handled():
+        other.start()
+        with pytest.raises(KeyboardInterrupt):
+            pace.wait(1_000_000_000)
+    other.join()
+    assert time.monotonic() - begin < patient(10)

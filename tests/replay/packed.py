@@ -41,7 +41,7 @@ def zstd_zeros(size: int, before: bytes = b"") -> bytes:
 
 
 def zeros(kind: str, size: int, before: bytes = b"") -> bytes:
-    """`before` and `size` (a multiple of 16 MiB) zero bytes behind it, as small as can be."""
+    """`before` and `size` (a multiple of 1 MiB) zero bytes behind it, as small as can be."""
     if kind == "zstd":
         return zstd_zeros(size, before)
-    return (PACK[kind](before) if before else b"") + PACK[kind](bytes(16 << 20)) * (size >> 24)
+    return (PACK[kind](before) if before else b"") + PACK[kind](bytes(1 << 20)) * (size >> 20)

@@ -17,6 +17,13 @@ from typing import Final
 
 LONGEST_GAP_S: Final = 300.0
 LEAST_BETWEEN_PASSES_NS: Final = 1_000_000_000
+_NAP_S: Final = 0.25
+
+
+def doze(seconds: float) -> None:
+    """Sleeps so long at most: a signal that the kernel gave to another thread ends no sleep, and acts after it."""
+    time.sleep(min(seconds, _NAP_S))
+
 
 _NS: Final = 1_000_000_000
 
@@ -25,7 +32,7 @@ class Pace:
     """`speed` times as fast as it was captured; None: without waiting.
 
     `cut` counts gaps that were too long, `back` steps back in time, `untimed` dumps without a time. `clock` gives
-    seconds that never go back, `sleep` waits so many.
+    seconds that never go back, `sleep` waits so many or fewer.
     """
 
     def __init__(
@@ -34,7 +41,7 @@ class Pace:
         longest_gap_s: float = LONGEST_GAP_S,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = doze,
     ) -> None:
         self.offset_ns = self.cut = self.back = self.untimed = 0
         self._speed = speed
