@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT, captures_folder
 from tests.replay.packed import zstandard
-from tests.zoos import WITH_TWINS
+from tests.zoos import ORIGINALS
 from xtcp.errors import DamagedInput
 from xtcp_replay.judging.corpus import read_manifest
 from xtcp_replay.judging.known_faults import BEYOND_LIMIT, DAMAGED, MPTCP
@@ -20,9 +20,9 @@ from xtcp_replay.reading.opening import Told, open_source
 
 PCAPS = ROOT / "pcaps"
 SHARED = captures_folder() or ROOT / "no captures"
-# Under emulation two of them and their twins do: it is the other programs that take the time.
+# Under emulation one of each byte order does: it is the other programs that take the time.
 OURS = [
-    pytest.param(path, marks=[] if path in WITH_TWINS else pytest.mark.slow, id=str(path.relative_to(PCAPS)))
+    pytest.param(path, marks=[] if path in ORIGINALS else pytest.mark.slow, id=str(path.relative_to(PCAPS)))
     for path in (PCAPS / row.file for row in read_manifest(PCAPS))
 ]
 THEIRS = sorted(
