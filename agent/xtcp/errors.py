@@ -82,10 +82,11 @@ class ConfigurationError(XtcpError):
     exit_code = ExitCode.CONFIGURATION
 
 
-_MODPROBE = "Load the module (as root: modprobe tcp_diag), or use a kernel with CONFIG_INET_TCP_DIAG."
+_MODPROBE = "Load the module (as root: modprobe {module}), or use a kernel with {option}."
+_OPTIONS = {"tcp_diag": "CONFIG_INET_TCP_DIAG", "mptcp_diag": "CONFIG_INET_MPTCP_DIAG"}
 _REFUSALS: dict[int, tuple[type[XtcpError], str, str]] = {
-    errno.ENOENT: (Unavailable, "Usually the kernel lacks the module tcp_diag.", _MODPROBE),
-    errno.EPROTONOSUPPORT: (Unavailable, "Usually the kernel lacks the modules inet_diag and tcp_diag.", _MODPROBE),
+    errno.ENOENT: (Unavailable, "Usually the kernel lacks the module {module}.", _MODPROBE),
+    errno.EPROTONOSUPPORT: (Unavailable, "Usually the kernel lacks the modules inet_diag and {module}.", _MODPROBE),
     errno.EAFNOSUPPORT: (Unavailable, "Usually netlink is forbidden here, by seccomp or RestrictAddressFamilies.",
                          "Allow the address family AF_NETLINK."),
     errno.EPERM: (PermissionMissing, "Usually a capability is missing or seccomp forbids netlink.",
@@ -103,10 +104,14 @@ _REFUSALS: dict[int, tuple[type[XtcpError], str, str]] = {
 
 
 class KernelRefused(XtcpError):
-    """The kernel answered with an errno; its exit code is that of the class the errno belongs to."""
+    """The kernel answered with an errno; its exit code is that of the class the errno belongs to.
 
-    def __init__(self, request: str, code: int, text: str = "") -> None:
+    `module` is the one that serves the request: tcp_diag or mptcp_diag.
+    """
+
+    def __init__(self, request: str, code: int, text: str = "", module: str = "tcp_diag") -> None:
         kind, why, to_do = _REFUSALS.get(code, (XtcpError, "", ""))
+        why, to_do = (sentence.format(module=module, option=_OPTIONS[module]) for sentence in (why, to_do))
         name = errno.errorcode.get(code)
         meaning = f"{name} ({os.strerror(code)})" if name else f"errno {code}"
         said = f": {text}" if text else ""

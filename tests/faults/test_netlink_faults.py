@@ -31,6 +31,7 @@ from xtcp.netlink.numbers import (
 )
 from xtcp.netlink.request import Request
 from xtcp.poll.live import LivePoll, Wanted
+from xtcp.schema.inet_diag import IPPROTO_MPTCP, IPPROTO_TCP
 from xtcp.sources.live import Limits, LiveDump
 
 Step = bytes | Datagram | OSError
@@ -51,7 +52,13 @@ class Polled:
         return self.poll.trailer.flags
 
 
-def poll(*scripts: Iterable[Step], families: tuple[int, ...] = (0,), deadline_s: float = 5.0, **limits: int) -> Polled:
+def poll(
+    *scripts: Iterable[Step],
+    families: tuple[int, ...] = (0,),
+    deadline_s: float = 5.0,
+    protocol: int = IPPROTO_TCP,
+    **limits: int,
+) -> Polled:
     """One poll whose first dump meets the first script, the next the second, and so on."""
     dumps: list[LiveDump] = []
     waiting = list(scripts)
@@ -69,7 +76,7 @@ def poll(*scripts: Iterable[Step], families: tuple[int, ...] = (0,), deadline_s:
         dumps.append(dump)
         return dump
 
-    wanted = Wanted(families=families, limits=Limits(deadline_s=deadline_s, **limits))
+    wanted = Wanted(families=families, protocol=protocol, limits=Limits(deadline_s=deadline_s, **limits))
     live = LivePoll(wanted, Decoder(), make_dump=make)
     batches: list[Batch] = list(live)
     cookies = [int(c) for batch in batches for c in batch.in_order().columns["idiag_cookie"].tolist()]
@@ -147,6 +154,15 @@ def test_fault_07_error_in_the_middle() -> None:
     assert "EINVAL" in str(seen.poll.error)
     assert "IPv4" in str(seen.poll.error)
     assert "network namespace" in str(seen.poll.error)
+
+
+@pytest.mark.parametrize(("protocol", "module"), [(IPPROTO_TCP, "tcp_diag"), (IPPROTO_MPTCP, "mptcp_diag")])
+def test_fault_07_a_kernel_without_the_module(protocol: int, module: str) -> None:
+    """It is the module of the protocol that was asked for, by its name and its option."""
+    found = poll([error(errno.ENOENT)], protocol=protocol).poll.error
+    assert found is not None and found.exit_code == ExitCode.UNAVAILABLE
+    assert f"lacks the module {module}." in found.why
+    assert f"modprobe {module})" in found.to_do and f"CONFIG_INET_{module.upper()}" in found.to_do
 
 
 def test_fault_07_extended_acknowledgement() -> None:

@@ -27,7 +27,7 @@ from xtcp.netlink.request import ALL_STATES, Request
 from xtcp.poll.trailer import FLAGS, Trailer
 from xtcp.poll.unique import Unique
 from xtcp.schema.columns import ALL_EXT
-from xtcp.schema.inet_diag import IPPROTO_TCP
+from xtcp.schema.inet_diag import IPPROTO_MPTCP, IPPROTO_TCP
 from xtcp.sources import Tap
 from xtcp.sources.live import LARGEST_SLOT, Limits, LiveDump
 
@@ -167,11 +167,11 @@ class LivePoll:
         if report.limit:
             progress.flags.add("limit")
         where = f"{dump.request} in network namespace {dump.context.netns}"
+        module = "mptcp_diag" if self._wanted.protocol == IPPROTO_MPTCP else "tcp_diag"
         if report.errno:
-            progress.errors.append(KernelRefused(where, report.errno))
-        progress.errors += [KernelRefused(where, message.errno, message.text) for message in tally.errors]
-        if tally.done is not None and tally.done.errno:
-            progress.errors.append(KernelRefused(where, tally.done.errno, tally.done.text))
+            progress.errors.append(KernelRefused(where, report.errno, module=module))
+        ends = [*tally.errors, *([tally.done] if tally.done is not None and tally.done.errno else [])]
+        progress.errors += [KernelRefused(where, message.errno, message.text, module) for message in ends]
         if progress.errors:
             progress.flags.add("error")
         elif tally.done is None and not (self._broken() or progress.flags & {"deadline", "limit"}):
