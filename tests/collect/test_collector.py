@@ -170,13 +170,13 @@ def test_fault_91_hostile_datagrams_cost_nobody_else() -> None:
     """Half of all datagrams are damaged: those of the honest sender come out exactly, all are accounted for, and
     memory does not grow. XTCP_HOSTILE sets how many there are (10,000,000 takes an hour).
     """
-    total = int(os.environ.get("XTCP_HOSTILE", fewer(50) * 4000))
+    total = int(os.environ.get("XTCP_HOSTILE", fewer(50) * fewer(4000)))
     random = Random(91)
     page = os.sysconf("SC_PAGE_SIZE")
     sink = Kept()
     collector = Collector(sink, streams=Streams(most=1000, per_source=50))
     streams = {record: Envelopes(record, limit_bytes=300) for record in RECORDS if record != "xtcp"}
-    block, sent, expected, sizes = 4000, 0, 0, []
+    block, sent, expected, sizes = fewer(4000), 0, 0, []
     cookie = 1
     while sent < total:
         record = RECORDS[sent // block % len(RECORDS)]
@@ -227,9 +227,10 @@ def test_fault_92_rows_are_counted_before_they_are_read() -> None:
     hostile = b"\x80\xf4\x03" + empty
     assert len(hostile) == 64_003
     begin = time.process_time()
-    sink, collector = collected([hostile] * 20)
+    many = fewer(20)
+    sink, collector = collected([hostile] * many)
     assert time.process_time() - begin < patient(10)
-    assert collector.intake.messages_aside == {TOO_MANY_ROWS: 20}
+    assert collector.intake.messages_aside == {TOO_MANY_ROWS: many}
     assert (collector.intake.rows, sink.batches) == (0, [])
     for rows, kept in ((ROWS_PER_DATAGRAM, True), (ROWS_PER_DATAGRAM + 1, False)):
         body = b"\x0a\x02\x38\x02" * rows

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.patience import patient
+from tests.patience import fewer, patient
 from tests.records.leniency import accepted
 from xtcp.records.reading import walk as wf
 from xtcp.records.reading.plain import PlainField, read_fields
@@ -28,6 +28,8 @@ def varint(value: int, padding: int = 0) -> bytes:
     out.append(value)
     return bytes(out)
 
+
+MANY = fewer(1_000_000)
 
 numbers = st.sampled_from((1, 2, 15, 16, 100, 2047, 2048, 2**29 - 1)) | st.integers(1, 2**29 - 1)
 values = st.sampled_from((0, 1, 127, 128, 2**32 - 1, 2**63, 2**64 - 1)) | st.integers(0, 2**64 - 1)
@@ -143,14 +145,14 @@ def test_google_protobuf_finds_the_same_fields(many: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("what", "data"),
     [
-        ("varint fields", b"\x08\x01" * 1_000_000),
-        ("empty strings", b"\x12\x00" * 1_000_000),
-        ("nested tags", b"\x0a\x7f" * 1_000_000),
-        ("one endless varint", b"\x80" * 2_000_000),
+        ("varint fields", b"\x08\x01" * MANY),
+        ("empty strings", b"\x12\x00" * MANY),
+        ("nested tags", b"\x0a\x7f" * MANY),
+        ("one endless varint", b"\x80" * 2 * MANY),
     ],
 )
 def test_a_million_fields_take_bounded_time(what: str, data: bytes) -> None:
     """A hostile message costs what its bytes cost, about a microsecond each at most."""
     begin = time.process_time()
     walk(Varints(np.frombuffer(data, np.uint8)), np.array([0]), np.array([len(data)]))
-    assert time.process_time() - begin < patient(10)
+    assert time.process_time() - begin < patient(10e-6 * MANY)
