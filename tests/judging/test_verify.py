@@ -168,8 +168,10 @@ object.__setattr__(SK_MEMINFO, "fields", tuple(fields.values()))
 
 @pytest.mark.parametrize(
     ("change", "capture", "seen_by"),
-    [(BITS_CHANGE_PLACES, ZOO_BIG, {"ss", "pyroute2"}), (MEMBERS_CHANGE_PLACES, ZOO, {"ss", "tshark"})],
-    ids=["bits", "members"],
+    [
+        pytest.param(BITS_CHANGE_PLACES, ZOO_BIG, {"ss", "pyroute2"}, id="bits"),
+        pytest.param(MEMBERS_CHANGE_PLACES, ZOO, {"ss", "tshark"}, id="members", marks=pytest.mark.slow),
+    ],
 )
 def test_a_fault_that_our_decoders_share_is_found(change: str, capture: str, seen_by: set[str]) -> None:
     """The reference decoder reads the same wrong table; programs that nobody here wrote do not."""

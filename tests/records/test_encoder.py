@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.batches import Row, batch_of
 from tests.dumps import Plan
+from tests.patience import fewer
 from tests.protobuf_objects import messages_of
 from tests.strategies import orders, plans
 from tests.zoos import ORIGINALS
@@ -101,10 +102,12 @@ def value_of(random: Random, name: str) -> int | bytes:
 @pytest.mark.parametrize("name", LAYOUT_NAMES)
 @pytest.mark.parametrize("capture", ORIGINALS, ids=lambda path: path.parent.name)
 def test_captures(capture: Path, name: str) -> None:
-    """One of everything, from kernels of both byte orders."""
+    """One of everything, from kernels of both byte orders; on a slow machine some of them."""
     decoder = Decoder()
     for chunk in open_source(str(capture)).chunks():
-        assert_same(decoder.decode(chunk), name)
+        batch = decoder.decode(chunk)
+        some = np.linspace(0, batch.rows, fewer(batch.rows), endpoint=False)[: batch.rows]
+        assert_same(batch.take(some.astype(np.intp)), name)
 
 
 @pytest.mark.external
