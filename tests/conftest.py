@@ -85,10 +85,10 @@ def require_root() -> None:
         pytest.skip("needs root, for a network namespace of its own")
 
 
-def require_program(name: str, package: str) -> str:
-    """The path of a program, or a skip that names Debian's package."""
+def require_program(name: str, package: str, *, whole: bool = False) -> str:
+    """The path of a program, or a skip that names Debian's package; `whole` not busybox's, which has fewer options."""
     found = shutil.which(name)
-    if found is None:
+    if found is None or (whole and Path(found).resolve().name == "busybox"):
         pytest.skip(f"needs {name} (apt-get install {package})")
     return found
 

@@ -11,6 +11,8 @@ from tests.cli.running import as_nobody
 from tests.conftest import require_root
 from xtcp.cli.main import run
 from xtcp.errors import ExitCode
+from xtcp.poll import examination
+from xtcp.poll.examination import Examination
 from xtcp.schema.columns import COLUMNS
 from xtcp.schema.inet_diag import ATTRIBUTES
 
@@ -34,6 +36,18 @@ def test_doctor_in_words_and_as_json(capfd: pytest.CaptureFixture[str]) -> None:
         assert f"{attribute.number:2} {attribute.name}" in facts["attributes"]
     assert facts["attributes"][" 2 INET_DIAG_INFO"].startswith("seen in ")
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_doctor_in_a_hundred_columns(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel with every congestion control has more than fit into a line: they go on below, none is lost."""
+    names = [f"control{number}" for number in range(30)]
+    monkeypatch.setattr(examination, "examine", lambda: Examination(limits={"all": " ".join(names), "none": ""}))
+    assert run(["doctor"]) == ExitCode.OK
+    lines = capfd.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert " ".join(lines[lines.index("limits") + 1 : -1]).split() == ["all", *names]
+    assert all(line.startswith("        control") for line in lines[lines.index("limits") + 2 : -1])
+    assert lines[-1].strip() == "none"
 
 
 @pytest.mark.live

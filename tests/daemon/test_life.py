@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -17,7 +16,9 @@ import pytest
 from tests.cli.running import ENVIRONMENT, XTCP, three_parts, xtcp
 from tests.conftest import require_program, require_root
 from tests.daemon.child import Child
-from tests.patience import patient
+from tests.libraries import require
+from tests.patience import fewer, patient
+from tests.sinks.receivers import Listener
 
 pytestmark = pytest.mark.live
 
@@ -148,7 +149,7 @@ def test_fault_78_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 def test_fault_78_as_process_1_of_a_container() -> None:
     """Without an init: the kernel gives process 1 only signals that it has a handler for."""
     require_root()
-    unshare = require_program("unshare", "util-linux")
+    unshare = require_program("unshare", "util-linux", whole=True)
     with Child(*FAST, before=[unshare, "--pid", "--fork", "--kill-child", "--mount-proc"]) as child:
         child.wait_for("poll", 2)
         inside = int(Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()[0])
@@ -223,6 +224,7 @@ def test_fault_80_a_restart_has_a_new_id_and_begins_anew(tmp_path: Path) -> None
             assert child.ended() == 0, child.lines
             ids.append(child.named("started")[0]["run_id"])
     assert len(set(ids)) == 2
+    require("duckdb")
     counted = xtcp("query", "--dir", tmp_path, "--format", "csv", "SELECT count(DISTINCT poll_id) AS n FROM polls")
     assert counted.stdout.split() == [b"n", b"2"], counted.stderr
 
@@ -287,21 +289,16 @@ def test_fault_76_stalled_sinks_do_not_make_it_grow(tmp_path: Path) -> None:
 
 def test_udp_gets_its_share_and_others_every_row() -> None:
     """1 in 2 × 5, the same connections in each poll, one record a datagram; the null sink gets all."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        receiver.bind(("127.0.0.1", 0))
-        receiver.settimeout(patient(5))
-        where = f"udp:127.0.0.1:{receiver.getsockname()[1]}"
+    with Listener() as listener:
+        # A buffer as the kernel gives it to everybody holds what comes at this rate.
+        where = f"udp:127.0.0.1:{listener.port}?rate={fewer(2000)}"
         moduli = ("--sampling-modulus", "2", "--report-modulus", "5")
         dests = ("--dest", where, "--dest", "null:", "--frequency", "200ms", "--max-loops", "2")
         with Child(*dests, *moduli, scripted="3000") as child:
             assert child.ended() == 0
             udp, null = child.named("ledger")
-        receiver.setblocking(False)
-        datagrams = []
-        while select.select([receiver], [], [], 0.2)[0]:
-            datagrams.append(receiver.recv(65536))
-    offered = udp["offered"]
+        offered = udp["offered"]
+        datagrams = listener.wait_for(offered)
     assert null["accepted"] == 6000
     # 600 are expected; the standard deviation of a sample of 3,000 is 16.4.
     assert 2 * (300 - 5 * 16.4) < offered < 2 * (300 + 5 * 16.4)

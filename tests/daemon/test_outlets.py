@@ -212,6 +212,8 @@ def test_metrics_of_a_running_agent(tmp_path: Path) -> None:
         config.write_text("nonsense")
         child.signal(signal.SIGHUP)
         child.wait_for("reload_failed")
+        # What is served is made anew at the end of a poll.
+        child.wait_for("poll", len(child.named("poll")) + 2)
         assert "xtcp_config_last_reload_successful 0.0" in get(url)[1]
 
 

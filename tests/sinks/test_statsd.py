@@ -75,7 +75,7 @@ def test_the_process_as_ps_has_it() -> None:
     """rss and sz within what moves between two looks; pcpu by the same division."""
     ours = ProcessStatistics()()
     theirs = subprocess.run(
-        [require_program("ps", "procps"), "-o", "rss=,sz=,pcpu=", "-p", str(os.getpid())],
+        [require_program("ps", "procps", whole=True), "-o", "rss=,sz=,pcpu=", "-p", str(os.getpid())],
         capture_output=True,
         text=True,
         check=True,

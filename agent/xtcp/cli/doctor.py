@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, Final
 
 from xtcp.errors import ExitCode
 from xtcp.sinks.text_file import TextFile
@@ -12,6 +13,7 @@ from xtcp.sinks.text_file import TextFile
 if TYPE_CHECKING:
     from xtcp.poll.examination import Examination
 
+_WIDTH: Final = 100
 _EXAMPLES = """\
 examples:
   xtcp doctor                                     what works here, and what privileges would add
@@ -49,6 +51,8 @@ def _text(found: Examination) -> str:
     for title, rows in found.sections():
         lines.append(title)
         width = max((len(name) for name, _ in rows), default=0)
-        lines += [f"  {name.ljust(width)}  {value}" for name, value in rows]
+        for name, value in rows:
+            first, *more = wrap(value, _WIDTH - width - 4) or [""]
+            lines += [f"  {name.ljust(width)}  {first}", *(f"  {'':{width}}  {line}" for line in more)]
         lines.append("")
     return "\n".join(lines[:-1])
