@@ -325,7 +325,7 @@ def test_a_poll_of_many_rows_arrives_whole() -> None:
         for number in range(5):
             sink.accept(replace(batch, context=replace(batch.context, poll_id=number)))
         assert time.monotonic() - started > 0.08
-        assert len(there.wait_for(5 * rows)) == 5 * rows
+        datagrams = there.wait_for(5 * rows)
         sink.close()
-    assert account.balance().accepted == 5 * rows
-    assert int(np.sum([len(datagram) for datagram in there.datagrams])) == account.balance().bytes
+    assert len(datagrams) == account.balance().accepted == 5 * rows
+    assert int(np.sum([len(datagram) for datagram in datagrams])) == account.balance().bytes

@@ -17,15 +17,14 @@ from typing import Final
 
 LONGEST_GAP_S: Final = 300.0
 LEAST_BETWEEN_PASSES_NS: Final = 1_000_000_000
+
 _NAP_S: Final = 0.25
+_NS: Final = 1_000_000_000
 
 
 def doze(seconds: float) -> None:
     """Sleeps so long at most: a signal that the kernel gave to another thread ends no sleep, and acts after it."""
     time.sleep(min(seconds, _NAP_S))
-
-
-_NS: Final = 1_000_000_000
 
 
 class Pace:
