@@ -29,6 +29,7 @@ from containers import image, running
 from containers.binfmt import programs_of
 from containers.engine import engine
 from containers.sharing import SECONDS
+from containers.tree import copied
 from containers.verdict import Outcome, judge, listed_in, outcomes_of, table
 from qemu import cache
 from qemu.architectures import Architecture, architecture
@@ -100,9 +101,10 @@ def _container(target: Architecture) -> Iterator[Run]:
     tar = userland(target, SUITES[target.name])
     with engine() as client, programs_of(target):
         tag = image.image(client, target.name, tar)
-        # Compiling takes minutes under emulation: what was compiled in a run is there in the next.
+        # Compiling takes minutes under emulation: what was compiled in a run is there in the next, also of a new clone.
         compiled = cache.built(f"compiled-{target.name}", tag, partial(_seed, tar))
-        shared = [running.Folder(ROOT, "/xtcp"), running.Folder(compiled, "/pycache", read_only=False)]
+        tree = copied(ROOT, cache.folder() / f"tree-{target.name}")
+        shared = [running.Folder(tree, "/xtcp"), running.Folder(compiled, "/pycache", read_only=False)]
 
         def run(jobs: Sequence[running.Job], folders: Sequence[running.Folder], limit: float) -> list[int]:
             return running.run(client, tag, jobs, [*shared, *folders], limit)
