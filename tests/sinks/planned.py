@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from tests.patience import patient
 from tests.sinks.standins import Collected
@@ -15,6 +16,9 @@ from xtcp.ledger import Account, Ledger
 from xtcp.poll.trailer import Trailer
 from xtcp.sinks.null import Null
 from xtcp.sinks.queued import Queued
+
+# For what comes at once, whatever else the machine does; and less than what stands still stays so.
+LONG: Final = patient(30)
 
 
 class Stalled(Null):
@@ -25,7 +29,7 @@ class Stalled(Null):
         self._go = go
 
     def accept(self, batch: Batch) -> None:
-        self._go.wait(patient(60))
+        self._go.wait(3 * LONG)
         super().accept(batch)
 
 
@@ -65,7 +69,7 @@ class Planned:
 
     def accept(self, batch: Batch) -> None:
         self._plan.entered.set()
-        self._plan.hold.wait(patient(10))
+        self._plan.hold.wait(3 * LONG)
         if next(self._plan.faults, False):
             raise ZeroDivisionError("a fault")
         with self._account as account:
@@ -75,7 +79,7 @@ class Planned:
 
     def end_poll(self, trailer: Trailer) -> None:
         self._plan.entered.set()
-        self._plan.hold.wait(patient(10))
+        self._plan.hold.wait(3 * LONG)
         self._plan.events.append(trailer)
 
     def flush(self, timeout_s: float = 0) -> None:
@@ -106,8 +110,13 @@ def settled(ledger: Ledger) -> dict[str, int]:
 
 
 class Slow(Collected):
-    """A sink that works, and takes some milliseconds for each batch."""
+    """A sink that works, and takes some milliseconds for each batch, by `now`, a clock of the test's, too."""
+
+    def __init__(self, account: Account, now: list[float] | None = None) -> None:
+        super().__init__(account)
+        self._now = now or [0.0]
 
     def accept(self, batch: Batch) -> None:
         time.sleep(0.01)
+        self._now[0] += 0.01
         super().accept(batch)

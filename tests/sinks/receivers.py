@@ -5,19 +5,25 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Self
 
 from tests.patience import patient
+from xtcp.collect.datagrams import enlarge
 
 
 class Listener:
-    """Takes every datagram, in `datagrams`, on a thread of its own; a context manager. `address` is HOST:PORT."""
+    """Takes every datagram, in `datagrams`, on a thread of its own; a context manager. `address` is HOST:PORT.
+
+    So many as `room`, of a row each, are not lost however long the thread sleeps.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.datagrams: list[bytes] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
+        # A datagram of some hundred bytes takes no more of the buffer, all that the kernel adds included.
+        self.room = enlarge(self._socket) // 1280
         self._socket.bind(("127.0.0.1", port))
         self._socket.settimeout(0.05)
         self._end = threading.Event()
@@ -41,25 +47,36 @@ class Listener:
         self.stop()
 
     def stop(self) -> None:
-        """Nobody listens any more."""
+        """Nobody listens any more; what had come is taken."""
         self._end.set()
         self._thread.join()
         self._socket.close()
 
     def wait_for(self, count: int) -> list[bytes]:
-        """All datagrams, as soon as there are so many; what came after 5 s."""
+        """All datagrams, as soon as there are so many; what came when that takes too long."""
         until(lambda: len(self.datagrams) >= count)
         return list(self.datagrams)
 
     def _run(self) -> None:
         while not self._end.is_set():
-            try:
+            with suppress(TimeoutError):
                 self.datagrams.append(self._socket.recv(65535))
-            except TimeoutError:
-                continue
+        self._socket.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                self.datagrams.append(self._socket.recv(65535))
 
 
-def until(true: Callable[[], bool], seconds: float = 5.0) -> bool:
+@contextmanager
+def nobody(family: int = socket.AF_INET, host: str = "127.0.0.1") -> Iterator[int]:
+    """A port where nobody listens, and nobody will: its socket takes datagrams from itself alone."""
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.bind((host, 0))
+        sock.connect(sock.getsockname())
+        yield int(sock.getsockname()[1])
+
+
+def until(true: Callable[[], bool], seconds: float = 30.0) -> bool:
     """Waits until something is so; whether it came to that."""
     end = time.monotonic() + patient(seconds)
     while not (met := true()) and time.monotonic() < end:
@@ -72,6 +89,7 @@ class StreamListener:
 
     def __init__(self, path: str) -> None:
         self.texts: list[bytes] = []
+        # Set, it ends the connection; cleared when that is done.
         self.leave = threading.Event()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.bind(path)
@@ -99,6 +117,7 @@ class StreamListener:
                 there.settimeout(0.02)
                 self.texts.append(b"")
                 self._read(there)
+            self.leave.clear()
 
     def _read(self, there: socket.socket) -> None:
         while not self._end.is_set():
@@ -106,7 +125,6 @@ class StreamListener:
                 data = there.recv(1 << 20)
             except TimeoutError:
                 if self.leave.is_set():
-                    self.leave.clear()
                     return
                 continue
             if not data:

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import REPLAY, XTCP, started
-from tests.patience import patient
+from tests.patience import fewer, patient
 from tests.replay.made import pcap, row, saved
 
 
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Rows that as text fill any pipe."""
-    rows = [b"".join(row(1000 * i + j) for j in range(1, 301)) for i in range(20)]
+    rows = [b"".join(row(1000 * i + j) for j in range(1, 301)) for i in range(fewer(20))]
     return saved(tmp_path_factory.mktemp("pipe"), pcap(rows))
 
 
@@ -57,4 +57,4 @@ def test_fault_71_the_agent_goes_on_for_its_other_destinations(tmp_path: Path, c
         assert process.stdout is not None
         process.stdout.close()
         process.wait(patient(30))
-    assert (tmp_path / "rows").read_bytes().count(b"\n") == 6000
+    assert (tmp_path / "rows").read_bytes().count(b"\n") == 300 * fewer(20)

@@ -9,7 +9,8 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.patience import fewer
+from tests.patience import fewer, patient
+from tests.sinks.receivers import until
 from tests.sinks.standins import Unconfirmed, blank
 from xtcp.ledger import CLOSED, Account, Balance, Ledger
 
@@ -71,9 +72,8 @@ def test_what_is_not_confirmed_is_dropped_by_close() -> None:
     sink = Unconfirmed(ledger.open("far"), 100, iter(["ok", "never", "oversize"]))
     for rows in (5, 7, 11):
         sink.accept(blank(rows))
-    sink.flush(0.2)
-    (open_,) = ledger.snapshot()
-    assert (open_.accepted, open_.in_flight, open_.dropped) == (5, 7, {"oversize": 11})
+    expected = (5, 7, {"oversize": 11})
+    assert until(lambda: [(one.accepted, one.in_flight, one.dropped) for one in ledger.snapshot()] == [expected])
     sink.close(0)
     (closed,) = ledger.snapshot()
     assert (closed.in_flight, closed.dropped) == (0, {"oversize": 11, CLOSED: 7})
@@ -85,7 +85,7 @@ def test_a_sink_that_loses_rows_is_found() -> None:
     ledger = Ledger()
     sink = Unconfirmed(ledger.open("far"), 100, iter([]), loses=True)
     sink.accept(blank(7))
-    sink.flush()
+    sink.flush(patient(30))
     sink.close(0)
     assert not ledger.balanced()
     assert ledger.snapshot()[0].missing == 7

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from statistics import median
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.patience import fewer, patient
-from tests.sinks.planned import Plan, Stalled, behind, settled
+from tests.patience import fewer
+from tests.sinks.planned import LONG, Plan, Stalled, behind, settled
 from tests.sinks.receivers import until
 from tests.sinks.standins import TRAILER, Collected, Unconfirmed, blank, cookies
 from tests.sinks.test_ledger import FATES, Watcher
@@ -31,12 +32,12 @@ def test_a_stalled_sink_waits_in_its_queue_and_the_rest_is_dropped() -> None:
     started = time.monotonic()
     for _ in range(10):
         sink.accept(one)
-    assert time.monotonic() - started < patient(1)
+    assert time.monotonic() - started < LONG
     balance = ledger.snapshot()[0]
     assert balance.balanced and sink.queued_bytes <= 3 * one.nbytes
     assert balance.dropped["queue"] == 1000 - balance.in_flight >= 600
     go.set()
-    sink.close(5)
+    sink.close(LONG)
     balance = ledger.snapshot()[0]
     assert balance.balanced and not balance.in_flight
     assert balance.accepted + balance.dropped["queue"] == 1000
@@ -50,10 +51,10 @@ def test_a_sink_that_never_returns_does_not_hold_up_the_end() -> None:
         sink.accept(blank(7))
     started = time.monotonic()
     sink.close(0.1)
-    assert time.monotonic() - started < patient(2)
+    assert time.monotonic() - started < LONG
     assert settled(ledger) == {"accepted": 0, "closed": 21}
     go.set()
-    sink._thread.join(patient(5))
+    sink._thread.join(LONG)
     assert not sink._thread.is_alive()
     assert settled(ledger) == {"accepted": 0, "closed": 21}
 
@@ -71,20 +72,20 @@ def test_fault_70_a_sink_that_sleeps_a_minute_is_nobody_elses_business() -> None
     fan = FanOut()
     fan.add("slow", lambda account: Queued(lambda inner: Stalled(inner, go), account, limit_bytes=5000))
     fan.add("quick", lambda account: Queued(make, account))
-    slowest = 0.0
+    taken = []
     for poll in range(50):
         started = time.monotonic()
         fan.accept(cookies(*range(poll * 20, poll * 20 + 20)))
         fan.end_poll(replace(TRAILER, poll_id=poll))
-        slowest = max(slowest, time.monotonic() - started)
+        taken.append(time.monotonic() - started)
         ledger_rows += 20
-    assert slowest < 0.25
-    assert until(lambda: len(collected[0].trailers) == 50, 2)
+    assert median(taken) < 0.25 and sum(taken) < LONG
+    assert until(lambda: len(collected[0].trailers) == 50)
     assert [row["idiag_cookie"] for row in collected[0].rows] == list(range(1000))
     assert fan.queued_bytes()["slow"] <= 5000
     started = time.monotonic()
     fan.close(0.2)
-    assert time.monotonic() - started < patient(2)
+    assert time.monotonic() - started < LONG
     slow, quick = fan.ledger.snapshot()
     assert slow.balanced and not slow.in_flight and slow.offered == ledger_rows
     assert (quick.accepted, quick.dropped) == (1000, {})
@@ -103,7 +104,7 @@ def test_rows_and_order_are_those_that_were_given() -> None:
     sink = Queued(make, ledger.open("far"), wait=True, limit_bytes=2000)
     for number in range(200):
         sink.accept(cookies(number))
-    sink.close(10)
+    sink.close(LONG)
     assert [row["idiag_cookie"] for row in made[0].rows] == list(range(200))
     assert ledger.snapshot()[0].accepted == 200
 
@@ -136,14 +137,19 @@ STEPS = st.lists(
 
 @settings(max_examples=fewer(40), deadline=None)
 @given(
-    steps=STEPS, faults=st.lists(st.booleans(), max_size=5), limit=st.integers(1, 4000), seconds=st.sampled_from([0, 2])
+    steps=STEPS,
+    faults=st.lists(st.booleans(), max_size=5),
+    limit=st.integers(1, 4000),
+    seconds=st.sampled_from([0, LONG]),
 )
 def test_any_order_of_things(steps: list[tuple[str, int]], faults: list[bool], limit: int, seconds: float) -> None:
     """Rows, ends, far sides that go and come, faults: every snapshot adds up; what arrives is what was accepted, whole,
     in order, and each poll that lost a row says so.
     """
     plan = Plan(iter(faults))
-    queued.FIRST_PAUSE_S, before = 0.001, queued.FIRST_PAUSE_S  # type: ignore[misc]
+    before = queued.FIRST_PAUSE_S, queued.GRACE_S
+    # With so much of it no thread goes on behind its end, in the midst of a batch.
+    queued.FIRST_PAUSE_S, queued.GRACE_S = 0.001, LONG  # type: ignore[misc]
     given_rows: dict[int, int] = {}
     poll, number, ended = 0, 0, []
     try:
@@ -172,7 +178,7 @@ def test_any_order_of_things(steps: list[tuple[str, int]], faults: list[bool], l
             assert watcher.wrong == []
             accepted = settled(ledger)["accepted"]
     finally:
-        queued.FIRST_PAUSE_S = before  # type: ignore[misc]
+        queued.FIRST_PAUSE_S, queued.GRACE_S = before  # type: ignore[misc]
     batches = [event for event in plan.events if isinstance(event, Batch)]
     seen = [int(cookie) for batch in batches for cookie in batch.columns.get("idiag_cookie", ())]
     assert seen == sorted(set(seen)) and len(seen) == accepted
@@ -204,7 +210,7 @@ def test_the_trailer_says_that_rows_found_no_room_whatever_the_poll_is_called() 
             sink.end_poll(replace(TRAILER, hostname=host, poll_id=99))
         sink.end_poll(replace(TRAILER, hostname="b", poll_id=100))
         plan.away = False
-        sink.close(2)
+        sink.close(LONG)
     flags = [event.flags for event in plan.events if isinstance(event, Trailer)]
     assert flags == [(), ("dropped",), ()]
 
@@ -217,7 +223,7 @@ def test_trailers_of_a_far_side_that_is_away_are_bounded() -> None:
         for number in range(MOST_TRAILERS + 5):
             sink.end_poll(replace(TRAILER, poll_id=number))
         plan.away = False
-        sink.close(5)
+        sink.close(LONG)
     assert [event.poll_id for event in plan.events if isinstance(event, Trailer)] == list(range(5, MOST_TRAILERS + 5))
     plan = Plan()
     plan.hold.clear()
@@ -231,8 +237,8 @@ def test_trailers_of_a_far_side_that_is_away_are_bounded() -> None:
         feeding.start()
         assert until(lambda: len(sink._queue) == MOST_TRAILERS)
         plan.hold.set()
-        feeding.join(patient(5))
-        sink.close(5)
+        feeding.join(LONG)
+        sink.close(LONG)
     assert len(plan.events) == 3 * MOST_TRAILERS
 
 
@@ -242,12 +248,12 @@ def test_a_batch_larger_than_the_queue_is_taken_when_it_is_empty() -> None:
     plan.hold.clear()
     with behind(plan, limit_bytes=1) as (sink, ledger):
         sink.accept(blank(1))
-        assert plan.entered.wait(patient(5))
+        assert plan.entered.wait(LONG)
         sink.accept(blank(2))
         sink.accept(blank(4))
         assert ledger.snapshot()[0].dropped == {"queue": 4}
         plan.hold.set()
-        sink.close(5)
+        sink.close(LONG)
         assert settled(ledger) == {"accepted": 3, "queue": 4}
 
 
@@ -263,8 +269,13 @@ def test_an_idle_thread_sleeps() -> None:
 
     sink = Queued(Idle, Ledger().open("far"))
     sink.accept(blank(1))
-    sink.flush(1)
-    before = turns
-    time.sleep(0.2)
-    assert turns == before
+    sink.flush(LONG)
+
+    def still() -> bool:
+        before = turns
+        time.sleep(0.2)
+        return turns == before
+
+    # The turn behind the one that took the row may still be to come.
+    assert until(still)
     sink.close(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import socket
 import subprocess
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.batches import batch_of
 from tests.conftest import require_program
-from tests.sinks.receivers import Listener
+from tests.sinks.receivers import Listener, nobody
 from tests.sinks.standins import TRAILER
 from xtcp.batch import Batch
 from xtcp.chunk import Context
@@ -119,14 +118,12 @@ def test_fault_69_no_datagram_is_longer_than_an_ethernet_frame_takes() -> None:
 
 def test_fault_69_refused_gauges_are_counted() -> None:
     """Nobody listens: the rows of the poll are dropped by the errno's name."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    sink, account = opened(f"statsd:127.0.0.1:{port}")
-    sink.accept(rows(2, 2))
-    sink.end_poll(replace(TRAILER, hostname="one"))
-    sink.accept(rows(2))
-    sink.close()
+    with nobody() as port:
+        sink, account = opened(f"statsd:127.0.0.1:{port}")
+        sink.accept(rows(2, 2))
+        sink.end_poll(replace(TRAILER, hostname="one"))
+        sink.accept(rows(2))
+        sink.close()
     assert account.balance().dropped == {"ECONNREFUSED": 2, "closed": 1}
     assert account.balance().balanced and sink.error is not None
 

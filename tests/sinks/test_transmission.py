@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import require_program
 from tests.patience import patient
+from tests.sinks.receivers import nobody
 from tests.sockets import netns
 from xtcp.errors import Unavailable
 from xtcp.sinks.network import datagram_socket, transmission
@@ -55,13 +56,6 @@ def connected(family: int, host: str, port: int) -> socket.socket:
     return sock
 
 
-def closed_port(family: int, host: str) -> int:
-    """A port where nobody listens."""
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
-
-
 @pytest.mark.parametrize("one_call", [True, False])
 @pytest.mark.parametrize(("family", "host"), LOOPBACKS)
 def test_all_arrive_in_order(family: int, host: str, one_call: bool) -> None:
@@ -78,17 +72,12 @@ def test_all_arrive_in_order(family: int, host: str, one_call: bool) -> None:
 @pytest.mark.parametrize(("family", "host"), LOOPBACKS)
 def test_fault_59_a_closed_port(family: int, host: str, count: int, one_call: bool) -> None:
     """Every datagram counts as refused, not every second one; and after some the rest is not tried."""
-    made: list[socket.socket] = []
-
-    def connect() -> socket.socket:
-        made.append(connected(family, host, closed_port(family, host)))
-        return made[-1]
-
-    sender = DatagramSocket("udp:there", connect)
-    sender._many = SendMany(one_call=one_call)
-    started = time.monotonic()
-    outcome = sender.send(numbered(count, rows=2))
-    assert time.monotonic() - started < patient(1)
+    with nobody(family, host) as port:
+        sender = DatagramSocket("udp:there", lambda: connected(family, host, port))
+        sender._many = SendMany(one_call=one_call)
+        started = time.monotonic()
+        outcome = sender.send(numbered(count, rows=2))
+        assert time.monotonic() - started < patient(20)
     assert (outcome.rows, outcome.lost) == (0, {"ECONNREFUSED": 2 * count})
     assert isinstance(sender.error, Unavailable) and "Nobody listens" in str(sender.error)
     sender.close()
@@ -157,8 +146,8 @@ def test_a_receiver_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         here.connect(str(tmp_path / "socket"))
         started = time.monotonic()
         outcome = Transmission(here, SendMany(), numbered(5000), Pace()).run()
-        assert 0.1 <= time.monotonic() - started < patient(2)
-        there.settimeout(patient(1))
+        assert 0.1 <= time.monotonic() - started < patient(20)
+        there.settimeout(patient(5))
         assert [there.recv(9) for _ in range(outcome.rows)] == [b"%d" % number for number in range(outcome.rows)]
     assert outcome.rows and outcome.lost == {"EAGAIN": 5000 - outcome.rows}
 
@@ -203,10 +192,9 @@ def test_failures_are_few_before_the_rest_is_not_tried() -> None:
             calls += 1
             return super().send(*args)  # type: ignore[arg-type]
 
-    sender = DatagramSocket(
-        "there", lambda: connected(socket.AF_INET, "127.0.0.1", closed_port(socket.AF_INET, "127.0.0.1"))
-    )
-    sender._many = Counting()
-    sender.send(numbered(100_000))
+    with nobody() as port:
+        sender = DatagramSocket("there", lambda: connected(socket.AF_INET, "127.0.0.1", port))
+        sender._many = Counting()
+        sender.send(numbered(100_000))
     assert calls <= 2 * MOST_FAILURES
     sender.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from tests.batches import batch_of
 from tests.patience import fewer, patient
 from tests.sinks.protobuf import cookies_of, delimited
-from tests.sinks.receivers import Listener, until
+from tests.sinks.receivers import Listener, nobody, until
 from tests.sinks.standins import TRAILER, cookies
 from xtcp.batch import Batch
 from xtcp.chunk import Context
@@ -60,16 +61,17 @@ def varint(data: bytes) -> tuple[int, int]:
 def test_an_xtcp_record_a_datagram() -> None:
     """Bare, as xTCP's receivers want it: no length before, a field of the record first."""
     with Listener() as there:
+        count = min(3000, there.room)
         sink, account = opened(f"udp:{there.address}")
-        sink.accept(sockets(3000))
+        sink.accept(sockets(count))
         sink.end_poll(TRAILER)
-        datagrams = there.wait_for(3000)
+        datagrams = there.wait_for(count)
         sink.close()
-    assert len(datagrams) == 3000 and len(set(datagrams)) == 3000
+    assert len(datagrams) == len(set(datagrams)) == count
     assert all(datagram[0] >> 3 in range(1, 60) and b"one" in datagram for datagram in datagrams)
     assert max(map(len, datagrams)) < 1472
     balance = account.balance()
-    assert (balance.accepted, balance.dropped, balance.bytes) == (3000, {}, sum(map(len, datagrams)))
+    assert (balance.accepted, balance.dropped, balance.bytes) == (count, {}, sum(map(len, datagrams)))
 
 
 @pytest.mark.parametrize("record", ENVELOPED)
@@ -77,10 +79,11 @@ def test_an_xtcp_record_a_datagram() -> None:
 def test_fault_60_envelopes_are_cut_under_the_limit(record: str, mtu: int) -> None:
     """From one row to thousands: every datagram is a whole envelope, none is longer than the limit, none is lost."""
     with Listener() as there:
+        many = min(fewer(3000), there.room)
         sink, account = opened(f"udp:{there.address}?record={record}&mtu={mtu}")
-        for count in (1, 2, 3000):
+        for count in (1, 2, many):
             sink.accept(sockets(count))
-        assert account.balance().accepted == 3003
+        assert account.balance().accepted == 3 + many
         assert until(lambda: account.balance().bytes == sum(map(len, there.datagrams)))
         sink.end_poll(TRAILER)
         sink.close()
@@ -118,16 +121,14 @@ def test_fault_60_nothing_fits(record: str) -> None:
 @pytest.mark.parametrize("record", ["xtcp", "flat"])
 def test_fault_59_nobody_listens(record: str) -> None:
     """Every row counts by the errno's name, and accepting takes no time."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    sink, account = opened(f"udp:127.0.0.1:{port}?record={record}")
-    started = time.monotonic()
-    for _ in range(5):
-        sink.accept(sockets(1000))
-        sink.end_poll(TRAILER)
-    assert time.monotonic() - started < patient(2)
-    sink.close()
+    with nobody() as port:
+        sink, account = opened(f"udp:127.0.0.1:{port}?record={record}")
+        started = time.monotonic()
+        for _ in range(5):
+            sink.accept(sockets(1000))
+            sink.end_poll(TRAILER)
+        assert time.monotonic() - started < patient(20)
+        sink.close()
     assert account.balance().dropped == {"ECONNREFUSED": 5000}
     assert account.balance().balanced and not sink.gone
     assert isinstance(sink.error, Unavailable)
@@ -157,9 +158,10 @@ def test_fault_61_a_name_without_an_address_yet(monkeypatch: pytest.MonkeyPatch)
 
 def test_fault_61_a_resolver_that_hangs_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked on the sink's own thread: the poll goes on, and so does the end."""
+    answer = threading.Event()
 
     def resolve(*_: object, **__: object) -> list[tuple[object, ...]]:
-        time.sleep(3)
+        answer.wait(patient(90))
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
@@ -167,9 +169,10 @@ def test_fault_61_a_resolver_that_hangs_holds_up_nobody(monkeypatch: pytest.Monk
     started = time.monotonic()
     sink = parse("udp:collector.example").open(account, wait=False)
     sink.accept(sockets(10))
-    assert time.monotonic() - started < patient(0.5)
+    assert time.monotonic() - started < patient(20)
     sink.close(0.1)
-    assert time.monotonic() - started < patient(2)
+    assert time.monotonic() - started < patient(40)
+    answer.set()
     assert account.balance().dropped == {"closed": 10} and account.balance().balanced
 
 
@@ -187,7 +190,7 @@ def test_fault_61_a_name_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
         old.wait_for(1)
         old.stop()
         port[0] = new.port
-        end = time.monotonic() + patient(5)
+        end = time.monotonic() + patient(30)
         while not new.datagrams and time.monotonic() < end:
             sink.accept(sockets(1))
             time.sleep(0.02)
@@ -265,9 +268,9 @@ def test_datagrams_to_a_socket_of_this_host(tmp_path: Path, record: str) -> None
     for _ in range(2):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as there:
             there.bind(str(path))
-            there.settimeout(patient(2))
+            there.settimeout(patient(5))
             assert until(lambda: sink.tick() > 1)
-            end = time.monotonic() + patient(5)
+            end = time.monotonic() + patient(30)
             before = account.balance().accepted
             while account.balance().accepted == before and time.monotonic() < end:
                 sink.accept(cookies(1, 2))
@@ -317,9 +320,9 @@ def test_sequence_numbers_show_what_was_lost() -> None:
 
 def test_a_poll_of_many_rows_arrives_whole() -> None:
     """20,000 sockets as bare records at a rate that a receiver keeps up with; fewer, and slower, on a slow machine."""
-    rows, rate = fewer(4000), fewer(200_000)
     with Listener() as there:
-        sink, account = opened(f"udp:{there.address}?rate={rate}")
+        rows = min(fewer(4000), there.room // 5)
+        sink, account = opened(f"udp:{there.address}?rate={50 * rows}")
         batch = sockets(rows)
         started = time.monotonic()
         for number in range(5):

@@ -40,7 +40,7 @@ def test_rows_and_ends(tmp_path: Path) -> None:
 def test_a_reader_that_is_not_there_yet(tmp_path: Path) -> None:
     """Without one the sink is not ready, so that rows wait before it; given some all the same, it drops them."""
     sink, account = opened(f"unix:{tmp_path}/s")
-    assert 0 < sink.tick() < 1
+    assert sink.tick() < 1
     assert not sink.ready
     sink.accept(cookies(1))
     assert isinstance(sink.error, Unavailable) and "made that socket" in str(sink.error)
@@ -79,7 +79,6 @@ def test_a_reader_that_leaves_and_comes_back(tmp_path: Path) -> None:
         assert until(lambda: bool(there.texts) and there.texts[0].count(b"\n") == 2)
         there.leave.set()
         assert until(lambda: not there.leave.is_set())
-        time.sleep(0.05)
         sink.accept(cookies(2))
         assert until(lambda: len(there.texts) == 2 and there.texts[1].count(b"\n") == 2)
         sink.close()
