@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.fake_kernel import SEQ, Datagram, ScriptedDiag, done, error, message, row
-from tests.patience import patient
+from tests.patience import fewer, patient
 from xtcp.batch import Batch
 from xtcp.cli.main import run
 from xtcp.decode.decoder import Decoder
@@ -55,7 +56,7 @@ class Polled:
 def poll(
     *scripts: Iterable[Step],
     families: tuple[int, ...] = (0,),
-    deadline_s: float = 5.0,
+    deadline_s: float = patient(30),
     protocol: int = IPPROTO_TCP,
     **limits: int,
 ) -> Polled:
@@ -98,6 +99,19 @@ def _no_socket_is_left() -> object:
     ScriptedDiag.open_now = 0
     yield
     assert ScriptedDiag.open_now == 0
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The kernel's time by a clock of the test's, which goes on by a hundredth of a second whenever it is read."""
+    seconds = [0.0]
+
+    def monotonic() -> float:
+        seconds[0] += 0.01
+        return seconds[0]
+
+    monkeypatch.setattr("xtcp.sources.live.time", SimpleNamespace(monotonic=monotonic, time_ns=time.time_ns))
+    return seconds
 
 
 @pytest.mark.parametrize("where", ["row", "done"])
@@ -194,6 +208,7 @@ def test_fault_09_done_with_an_errno() -> None:
     assert "modprobe tcp_diag" in str(seen.poll.error)
 
 
+@pytest.mark.usefixtures("now")
 def test_fault_09_done_too_short() -> None:
     """A DONE without room for its errno is a failure."""
     seen = poll([row(1), message(3, b"")[:16] + b""], deadline_s=0.2)
@@ -218,10 +233,10 @@ def test_fault_10_overrun_noop_unknown() -> None:
 def test_fault_11_done_behind_rows() -> None:
     """A DONE in the datagram of the last rows ends the dump at once."""
     begin = time.monotonic()
-    seen = poll([row(1) + row(2) + done()])
+    seen = poll([row(1) + row(2) + done()], deadline_s=patient(60))
     assert seen.cookies == [1, 2]
     assert seen.flags == ()
-    assert time.monotonic() - begin < patient(2)
+    assert time.monotonic() - begin < patient(30)
 
 
 @pytest.mark.parametrize("text", [b"", b"\x06\0\x01\0a\0\0\0"])
@@ -284,46 +299,45 @@ def test_fault_14_interrupted_receives() -> None:
     assert poll(script).cookies == [1]
 
 
-def test_fault_14_deadline() -> None:
+def test_fault_14_deadline(now: list[float]) -> None:
     """A kernel that falls silent ends at the deadline, flagged, the socket closed."""
-    begin = time.monotonic()
     seen = poll([row(1), row(2)], deadline_s=0.3)
     assert seen.cookies == [1, 2]
     assert seen.flags == ("deadline",)
-    assert time.monotonic() - begin < patient(2)
+    assert 0.3 < now[0] < 0.4
 
 
-def test_fault_14_deadline_is_of_the_whole_poll() -> None:
+def test_fault_14_deadline_is_of_the_whole_poll(now: list[float]) -> None:
     """Families and repetitions share one deadline."""
-    begin = time.monotonic()
     seen = poll([row(1)], [row(2)], families=(2, 10), deadline_s=0.4)
     assert seen.flags == ("deadline",)
-    assert time.monotonic() - begin < patient(0.75)
+    assert now[0] < 0.75
 
     def slow(cookie: int) -> Iterable[bytes]:
         yield row(cookie, flags=NLM_F_MULTI | NLM_F_DUMP_INTR)
-        time.sleep(0.3)
+        now[0] += 0.3
         yield done()
 
-    begin = time.monotonic()
+    begin = now[0]
     seen = poll(slow(1), slow(2), slow(3), deadline_s=0.4)
     assert seen.flags == ("interrupted",)
     assert len(seen.dumps) == 2
-    assert time.monotonic() - begin < patient(0.85)
+    assert now[0] - begin < 0.85
 
 
 def test_fault_16_endless_dump() -> None:
     """A dump that never ends is bounded by bytes, and memory stays flat."""
     piece = b"".join(row(c) for c in range(1, 60))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seen = poll(itertools.repeat(piece), max_bytes=16 << 20, deadline_s=20.0)
+    seen = poll(itertools.repeat(piece), max_bytes=fewer(16) << 20, deadline_s=patient(60))
     assert seen.flags == ("limit",)
     assert seen.cookies == list(range(1, 60))
     assert seen.poll.trailer is not None
-    assert seen.poll.trailer.duplicates > 40_000
+    assert seen.poll.trailer.duplicates > 2500 * fewer(16)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
 
+@pytest.mark.usefixtures("now")
 def test_fault_16_endless_dump_by_deadline() -> None:
     """The deadline ends it as well."""
     seen = poll(itertools.repeat(row(5)), deadline_s=0.2)
