@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import ROOT, require_program
-from tests.patience import patient
+from tests.patience import SLOWNESS, fewer, patient
 from tests.replay.made import done, dump, pcap, request, row, saved
 from tests.zoos import BIG, LITTLE, ROWS
 from xtcp.chunk import NATIVE, Chunk
@@ -39,6 +39,8 @@ from xtcp_replay.reading.opening import open_source
 ZOO = str(LITTLE)
 SOCKETS = ROWS[LITTLE]
 ZOO_BIG = str(BIG)
+# Of each dump, for other programs.
+MOST = fewer(60)
 
 FIND = dict(PROGRAMS)
 
@@ -99,11 +101,13 @@ if [ ! -e {folder}/asked ]; then touch {folder}/asked; exec {real} "$@"; fi
 
 def test_all_agree(quick: None, verified: Callable[..., Result]) -> None:
     """Every witness that is here compared every socket; values are those of all together."""
-    code, result, err = verified(ZOO)
+    limited = () if SLOWNESS == 1 else ("--limit", str(MOST))
+    code, result, err = verified(ZOO, *limited)
     assert code == ExitCode.OK
     assert (result["sockets"], result["dumps"], result["disagreements"]) == (SOCKETS, 2, 0)
     here = [witness for witness in result["witnesses"] if witness["installed"]]
-    assert all(witness["sockets"] == SOCKETS and not witness["failure"] for witness in here)
+    assert all(witness["sockets"] + sum(witness["unasked"].values()) == SOCKETS for witness in here)
+    assert all(not witness["failure"] and (limited or not witness["unasked"]) for witness in here)
     assert result["values"] == sum(witness["values"] for witness in here) > 60_000
     assert err == ""
 
@@ -144,7 +148,8 @@ def test_a_wrong_decoder_is_found(
 ) -> None:
     """One column read wrong: each witness that reads it says so, by socket and field, and no other does."""
     wrong(monkeypatch, column)
-    code, result, _ = verified(capture, "--limit", "60")
+    # Those with a window scale stand behind the ones that listen.
+    code, result, _ = verified(capture, "--limit", "60" if "wscale" in column else str(MOST))
     assert code == ExitCode.FINDING
     here = {witness["witness"] for witness in result["witnesses"] if witness["installed"]}
     finding = {witness["witness"] for witness in result["witnesses"] if witness["disagreements"]}
@@ -263,7 +268,7 @@ def test_blocks_and_limits(quick: None, monkeypatch: pytest.MonkeyPatch, verifie
     """Asked block by block, or of the first sockets of each dump alone, the answers are the same."""
     require_program("ss", "iproute2")
     whole = of(verified(ZOO, "--witness", "ss")[1], "ss")
-    monkeypatch.setattr(verifying, "BLOCK", 7)
+    monkeypatch.setattr(verifying, "BLOCK", SOCKETS // fewer(31))
     pieces = of(verified(ZOO, "--witness", "ss")[1], "ss")
     assert pieces == whole
     code, result, _ = verified(ZOO, "--witness", "ss,reference", "--limit", "9")
@@ -314,8 +319,8 @@ def test_pyroute2_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, capsys:
 @pytest.mark.parametrize(
     ("script", "what"),
     [
-        ("sleep 60", "did not end within 0.7 s"),
-        ("sleep 60 & exec sleep 60", "did not end within 0.7 s"),
+        ("sleep 900", "did not end within 0.7 s"),
+        ("sleep 900 & exec sleep 900", "did not end within 0.7 s"),
         ("echo one two three", "what is no socket: line 1"),
         ("echo oh >&2; exit 3", "ended with exit code 3: oh"),
         ("kill -SEGV $$", "was ended by SIGSEGV"),
@@ -327,12 +332,14 @@ def test_a_broken_ss_is_reported(
     monkeypatch: pytest.MonkeyPatch, verified: Callable[..., Result], tmp_path: Path, script: str, what: str
 ) -> None:
     """A hang, a crash, garbage, output without end: exit code 69, soon, with what others found."""
-    path = fake_ss(tmp_path, script)
+    ss = Ss(fake_ss(tmp_path, script))
+    if "0.7 s" in what:
+        ss._timeout_s = 0.7
     monkeypatch.setattr(programs, "MOST_OUTPUT", 1 << 22)
-    monkeypatch.setitem(PROGRAMS, "ss", lambda: Ss(path, 0.7))
+    monkeypatch.setitem(PROGRAMS, "ss", lambda: ss)
     begun = time.monotonic()
     code, result, _ = verified(ZOO, "--witness", "reference,ss")
-    assert time.monotonic() - begun < patient(5)
+    assert time.monotonic() - begun < patient(20)
     assert code == ExitCode.UNAVAILABLE
     assert what in of(result, "ss")["failure"]
     assert of(result, "ss")["sockets"] == 0
@@ -357,7 +364,7 @@ def test_something_else_that_is_called_ss(
     """It has to read a made-up socket first."""
     fake(tmp_path, script)
     monkeypatch.setenv("PATH", str(tmp_path))
-    code, result, _ = verified(ZOO)
+    code, result, _ = verified(ZOO, "--witness", "reference,ss")
     assert code == ExitCode.UNAVAILABLE
     assert of(result, "ss")["failure"]
     assert of(result, "reference")["sockets"] == SOCKETS
@@ -377,7 +384,7 @@ def test_an_ss_that_says_otherwise(
     """Another value, none, or a new token: disagreements by socket and field."""
     path = fake_ss(tmp_path, f"REAL $@ | sed '{change}'")
     monkeypatch.setitem(PROGRAMS, "ss", lambda: Ss(path))
-    code, result, _ = verified(ZOO, "--witness", "ss")
+    code, result, _ = verified(ZOO, "--witness", "ss", "--limit", str(fewer(SOCKETS)))
     assert code == ExitCode.FINDING
     found = of(result, "ss")["found"]
     assert (field, said) in {(f["field"], f"ours {f['ours']}, theirs {f['theirs']}") for f in found}
@@ -422,7 +429,9 @@ def test_output_of_a_program() -> None:
 
 
 @pytest.mark.parametrize("datagrams", [[request()], [request(), done()]])
-def test_no_socket_is_no_pass(verified: Callable[..., Result], tmp_path: Path, datagrams: list[bytes]) -> None:
+def test_no_socket_is_no_pass(
+    quick: None, verified: Callable[..., Result], tmp_path: Path, datagrams: list[bytes]
+) -> None:
     """Nothing compared is said, with exit code 3."""
     code, result, err = verified(saved(tmp_path, pcap(datagrams)))
     assert code == ExitCode.DAMAGED
