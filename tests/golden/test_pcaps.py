@@ -79,7 +79,7 @@ def test_every_value_of_ss(row: Row) -> None:
         assert unexplained(said, dumps[number], row.byte_order, NOT_IN_SS_6_1) == []
 
 
-@pytest.mark.parametrize("row", ZOOS, ids=ids(ZOOS))
+@pytest.mark.parametrize("row", of_the_corpus(ZOOS))  # the rows of the others are those that test_outputs hashes
 def test_shows_what_it_should(row: Row) -> None:
     """States, families and congestion controls that every kernel has are there; the context comes from the file."""
     rows = [r for dump in rows_by_dump(open_source(str(PCAPS / row.file)).chunks()) for r in dump]
