@@ -92,14 +92,17 @@ class Running:
         return all(ends)
 
     def _drain(self) -> None:
-        """Takes the datagrams that have come already; for no longer than `DRAIN_S`, for more may come all the time."""
+        """Takes the datagrams that have come already; for about `DRAIN_S`, for more may come all the time."""
         until = self._clock() + DRAIN_S
         for one in self._inputs:
-            while one.descriptor() is not None and self._clock() < until and not self._fan.gone:
+            while one.descriptor() is not None and not self._fan.gone:
                 arrivals = one.take(0)
                 if arrivals is None or not (len(arrivals.starts) or arrivals.cut):
                     break
                 self._collector.take(arrivals, self._most_rows(one))
+                # Behind the first look: a process that was stopped until now takes what waited for it all the same.
+                if self._clock() >= until:
+                    break
 
     def _most_rows(self, one: Input) -> int:
         return self._limits.rows_per_datagram if isinstance(one, Datagrams) else ROWS_PER_MESSAGE
