@@ -16,12 +16,12 @@ from xtcp.sinks.fan_out import FanOut
 def test_a_process_that_was_stopped_takes_what_waited() -> None:
     """An hour between any two looks at the clock, and the end is asked for already: what came is taken all the same."""
     sink = Kept()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound, FanOut() as fan:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with near, far, FanOut() as fan:
         fan.add("kept", lambda _: sink)
-        bound.bind(("127.0.0.1", 0))
         for message in messages("xtcp", sockets(range(1, 4))):
-            bound.sendto(message, bound.getsockname())
-        with closing(Datagrams(bound, "udp")) as source:
+            far.send(message)
+        with closing(Datagrams(near, "unix")) as source:
             hours = itertools.count(0, 3600)
             running = Running(
                 [source], Collector(fan), fan, Limits(), ended=lambda: True, clock=lambda: float(next(hours))
