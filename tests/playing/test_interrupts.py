@@ -66,12 +66,14 @@ def test_one_that_another_thread_got_ends_the_waiting_for_a_dump() -> None:
         time.sleep(0.2)  # the main thread sleeps by now
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
+    def wait() -> None:
+        other.start()
+        pace.wait(1_000_000_000)
+
     pace, other = Pace(speed=1 / patient(20)), threading.Thread(target=take_it)
     pace.wait(0)
     begin = time.monotonic()
-    with Interrupts().handled():
-        other.start()
-        with pytest.raises(KeyboardInterrupt):
-            pace.wait(1_000_000_000)
+    with Interrupts().handled(), pytest.raises(KeyboardInterrupt):
+        wait()
     other.join()
     assert time.monotonic() - begin < patient(10)

@@ -262,6 +262,11 @@ def _until(there: Any, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
+def _sleeps(process: subprocess.Popen[str]) -> bool:
+    """Whether it waits in the kernel, as for a reader; a signal wakes it before `send_signal` returns."""
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_with_a_ledger(playing: subprocess.Popen[str], tmp_path: Path, number: int) -> None:
     """Ctrl-C ends cleanly: 130, and the file has exactly the rows that the ledger says."""
@@ -290,16 +295,20 @@ def test_interrupted_before_a_reader_that_stands_still(large: str) -> None:
     """The first Ctrl-C waits for the batch, the second does not; what is half out is dropped."""
     command = [*REPLAY, "send", large, "--dest", "stdout:", "--speed", "max"]
     read, write = os.pipe()
-    with subprocess.Popen(command, env=ENVIRONMENT, stdout=write, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        subprocess.Popen(command, env=ENVIRONMENT, stdout=write, stderr=subprocess.PIPE, text=True) as process,
+        os.fdopen(read, "rb", 0) as reader,
+    ):
         os.close(write)
-        os.read(read, 1)
-        time.sleep(0.1)
+        reader.read(1)
+        _until(lambda: _sleeps(process), process)
         process.send_signal(signal.SIGINT)
+        # Of two that come before Python has acted, one is left.
+        _until(lambda: _sleeps(process), process)
         time.sleep(0.1)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=patient(10))
-        os.close(read)
     assert process.returncode == ExitCode.INTERRUPTED
     ((offered, accepted, dropped),) = ledger_of(err).values()
     assert accepted == 0 < offered == dropped
