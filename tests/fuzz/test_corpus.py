@@ -13,6 +13,7 @@ import pytest
 from tests.fuzz import run
 from tests.fuzz.targets import CORPUS, REPLAY, TARGETS, corpus_of
 from tests.libraries import library
+from tests.patience import patient
 
 NAMES = sorted(folder.name for folder in CORPUS.iterdir())
 
@@ -43,6 +44,7 @@ def test_mutations(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     needs(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "MEMORY_MB", 1 << 20)  # of the whole test run, not of this target
+    monkeypatch.setattr(run, "SECONDS_AN_INPUT", round(patient(run.SECONDS_AN_INPUT)))
     assert run.plain(name, 0.3, seed=1) > len(corpus_of(name))
     assert not list(tmp_path.iterdir())
 
