@@ -201,7 +201,7 @@ def test_on_a_real_terminal(large: str) -> None:
     """The bar is drawn, and what stays on the screen is the summary alone."""
     code, text = on_terminal(sys.executable, "-c", SLOW.format(interrupt=False), "decode", large, "--format", "null")
     assert code == 0
-    assert re.search(r"made\.pcap  \[#+-*\] +\d+%  \d\.\d MiB of 2\.5 MiB  [\d,.]+ MiB/s  0:0\d left", text)
+    assert re.search(r"made\.pcap  \[#+-*\] +\d+%  \d\.\d MiB of 2\.5 MiB  [\d,.]+ MiB/s  \d:\d\d left", text)
     assert "\x1b" not in text
     assert not any("MiB" in line for line in screen(text))
     assert "sockets of" in screen(text)[0]
