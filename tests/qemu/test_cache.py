@@ -22,9 +22,9 @@ from pathlib import Path
 from qemu import cache
 
 def build(folder):
+    (folder / "half").touch()
     with open(sys.argv[1], "a") as log:
         log.write("begun\\n")
-    (folder / "half").touch()
     time.sleep(float(sys.argv[2]))
     (folder / "whole").touch()
 
@@ -99,7 +99,7 @@ def test_a_build_that_was_killed_is_no_entry(tmp_path: Path) -> None:
     """The next process that wants it builds it anew."""
     log = tmp_path / "log"
     killed = started(log, 600)
-    while not log.exists():
+    while not log.exists() or not log.read_text():
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
