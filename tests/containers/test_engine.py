@@ -85,7 +85,7 @@ def test_goes_after_ctrl_c(folder: Path) -> None:
     """Which the engine itself does not get."""
     with child(folder) as running:
         running.send_signal(signal.SIGINT)
-        assert running.wait(30) == -signal.SIGINT
+        assert running.wait(90) == -signal.SIGINT
 
 
 @pytest.mark.root
@@ -93,7 +93,7 @@ def test_goes_when_its_user_is_killed(folder: Path) -> None:
     """No process or mount is left at once; the rest goes when the next begins."""
     with child(folder) as running:
         running.kill()
-    assert within(30, lambda: nothing_runs(folder))
+    assert within(90, lambda: nothing_runs(folder))
     with engine(folder):
         pass
 

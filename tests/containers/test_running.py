@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -58,28 +59,41 @@ def test_side_by_side(client: Any, tag: str, tmp_path: Path) -> None:
     """The first waits for what only the second does."""
     meeting = Folder(tmp_path, "/meeting", read_only=False)
     waits = shell("until [ -e /meeting/come ]; do :; done")
-    assert run(client, tag, [waits, shell(": >/meeting/come")], [meeting], 30) == [0, 0]
+    assert run(client, tag, [waits, shell(": >/meeting/come")], [meeting], 60) == [0, 0]
 
 
 def test_the_limit(client: Any, tag: str) -> None:
     """What is not done by then is stopped; what was done is done."""
-    assert run(client, tag, [shell("exit 5"), shell("while :; do :; done")], [], 3) == [5, STOPPED]
+    assert run(client, tag, [shell("exit 5"), shell("while :; do :; done")], [], 10) == [5, STOPPED]
 
 
-def test_a_signal_leaves_nothing(client: Any, tag: str) -> None:
+def test_a_signal_leaves_nothing(client: Any, tag: str, tmp_path: Path) -> None:
     """Nor does any other exception while it waits."""
+    begun = tmp_path / "begun"
+
+    def send() -> None:
+        end = time.monotonic() + 60
+        while not begun.exists():
+            if time.monotonic() > end:
+                return
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def wait() -> None:
+        sender.start()
+        script = shell(": >/meeting/begun; while :; do :; done")
+        run(client, tag, [script], [Folder(tmp_path, "/meeting", read_only=False)], 60)
 
     def stop(number: int, frame: object) -> NoReturn:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
-    timer = threading.Timer(3, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
+    sender = threading.Thread(target=send)
     try:
         with pytest.raises(KeyboardInterrupt):
-            run(client, tag, [shell("while :; do :; done")], [], 60)
+            wait()
     finally:
-        timer.join()
+        sender.join()
         signal.signal(signal.SIGTERM, before)
 
 
