@@ -38,14 +38,15 @@ def serving(web_config: Path | None = None, exposition: Exposition | None = None
     server = Server(LOOPBACK, exposition, web_config)
     server.start()
     try:
+        until(server._started.is_set)
         yield server
     finally:
-        server.stop()
+        server.stop(patient(2))
 
 
 def connect(server: Server, source: str = "127.0.0.1", timeout: float = 10) -> socket.socket:
     """A connection from an address of loopback."""
-    return socket.create_connection(("127.0.0.1", server.port), timeout, (source, 0))
+    return socket.create_connection(("127.0.0.1", server.port), patient(timeout), (source, 0))
 
 
 def ask(

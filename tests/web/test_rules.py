@@ -227,14 +227,18 @@ def test_a_real_prometheus(tmp_path: Path) -> None:
             def known() -> bool:
                 polled.poll()
                 time.sleep(0.2)
-                return all(value(url, query) is not None for query in (received, p99, again))
+                moved = all((value(url, query) or 0) > 0 for query in (received, p99))
+                return moved and value(url, again) == 0
+
+            def evaluated() -> list[dict[str, Any]]:
+                return [rule for group in api(url, "rules")["groups"] for rule in group["rules"]]
 
             until(known, 25)
+            until(lambda: not any(rule["health"] == "unknown" for rule in evaluated()))
             target = api(url, "targets")["activeTargets"][0]
             assert (target["health"], target["lastError"]) == ("up", "")
-            evaluated = [rule for group in api(url, "rules")["groups"] for rule in group["rules"]]
-            assert len(evaluated) == len(rules())
-            assert {(rule["health"], rule.get("lastError", "")) for rule in evaluated} == {("ok", "")}
+            assert len(evaluated()) == len(rules())
+            assert {(rule["health"], rule.get("lastError", "")) for rule in evaluated()} == {("ok", "")}
             assert (value(url, received) or 0) > 0
             assert 0 < (value(url, 'xtcp_received_bytes_total{group="mine"} > 0') or 0) <= sum(sent)
             assert 0 < (value(url, p99) or 0) < 1
