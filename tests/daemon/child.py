@@ -52,8 +52,7 @@ class Child:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        for reader in self._readers:
-            reader.join(patient(5))
+        self._read_to_the_end()
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
             stream.close()
@@ -83,7 +82,7 @@ class Child:
         while not condition():
             ended = self._process.poll()
             if ended is not None and not condition():
-                time.sleep(0.05)
+                self._read_to_the_end()
                 assert condition(), f"ended with {ended} before {what}:\n" + "\n".join(self.lines[-20:])
                 return
             assert time.monotonic() < end, f"no {what}:\n" + "\n".join(self.lines[-20:])
@@ -96,9 +95,13 @@ class Child:
     def ended(self, seconds: float = PATIENCE_S) -> int:
         """The exit code."""
         code = self._process.wait(patient(seconds))
-        for reader in self._readers:
-            reader.join(patient(5))
+        self._read_to_the_end()
         return code
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     def status(self, name: str) -> int:
         """A number of /proc/PID/status."""
@@ -106,6 +109,10 @@ class Child:
             if line.startswith(name + ":"):
                 return int(line.split()[1])
         raise KeyError(name)
+
+    def _read_to_the_end(self) -> None:
+        for reader in self._readers:
+            reader.join(patient(5))
 
     def _read_log(self) -> None:
         assert self._process.stderr is not None

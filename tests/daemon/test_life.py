@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,12 +20,14 @@ from tests.cli.running import ENVIRONMENT, XTCP, three_parts, xtcp
 from tests.conftest import require_program, require_root
 from tests.daemon.child import Child
 from tests.libraries import require
-from tests.patience import fewer, patient
+from tests.patience import patient
 from tests.sinks.receivers import Listener
 
 pytestmark = pytest.mark.live
 
 FAST = ("--frequency", "50ms", "--dest", "null:")
+# Of the line of a poll 120 a minute are written: where all of them count, so many do not come while a test goes on.
+SEEN = f"{patient(150):.0f}ms"
 
 
 def polls_in(path: Path) -> set[int]:
@@ -77,7 +82,7 @@ def test_who_reads_standard_output_has_gone() -> None:
 def test_fault_78_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> None:
     """No more polls, everything that was taken is written, the ledger is told, 0."""
     rows = tmp_path / "rows.json"
-    with Child("--frequency", "50ms", "--dest", f"file:{rows}") as child:
+    with Child("--frequency", SEEN, "--dest", f"file:{rows}") as child:
         child.wait_for("poll", 3)
         child.signal(number)
         assert child.ended(10) == 0
@@ -136,12 +141,13 @@ def test_fault_78_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     try:
         with Child("--frequency", "100ms", "--dest", f"file:{full}", scripted="3000") as child:
             child.wait_for("poll", 3)
-            child.signal(signal.SIGTERM)
-            time.sleep(0.3)
             began = time.monotonic()
-            child.signal(signal.SIGTERM)
-            assert child.ended(5) == 128 + signal.SIGTERM
-            assert time.monotonic() - began < patient(3)
+            # Two that come before the process gets to see the first are one.
+            while child.running:
+                assert time.monotonic() - began < patient(3)
+                child.signal(signal.SIGTERM)
+                time.sleep(0.3)
+            assert child.ended() == 128 + signal.SIGTERM
     finally:
         os.close(reader)
 
@@ -167,10 +173,11 @@ def test_fault_79_a_good_configuration_is_taken(tmp_path: Path) -> None:
     """Destinations that stay are not touched, new ones are opened, old ones closed with all they held."""
     stays, goes, comes = tmp_path / "stays.json", tmp_path / "goes.json", tmp_path / "comes.json"
     config = tmp_path / "xtcp.toml"
-    config.write_text(f'frequency = "50ms"\ndest = ["file:{stays}", "file:{goes}"]\n')
+    config.write_text(f'frequency = "{SEEN}"\ndest = ["file:{stays}", "file:{goes}"]\n')
     with socket.create_server(("127.0.0.1", 0)), Child("--config", config) as child:
         child.wait_for("poll", 3)
-        config.write_text(f'frequency = "30ms"\ndest = ["file:{stays}", "file:{comes}"]\nnlmsg_seq = 7\n')
+        new = f"{patient(120):.0f}ms"
+        config.write_text(f'frequency = "{new}"\ndest = ["file:{stays}", "file:{comes}"]\nnlmsg_seq = 7\n')
         child.signal(signal.SIGHUP)
         told = child.wait_for("reloaded")
         assert told["changed"] == "dest,frequency"
@@ -198,7 +205,7 @@ def test_fault_79_a_bad_configuration_changes_nothing(tmp_path: Path, content: s
     """The old one stays, whole, polls go on, and what is wrong is logged with its place."""
     rows = tmp_path / "rows.json"
     config = tmp_path / "xtcp.toml"
-    config.write_text(f'frequency = "50ms"\ndest = "file:{rows}"\n')
+    config.write_text(f'frequency = "{SEEN}"\ndest = "file:{rows}"\n')
     with socket.create_server(("127.0.0.1", 0)), Child("--config", config) as child:
         child.wait_for("poll", 2)
         config.write_text(content)
@@ -206,7 +213,7 @@ def test_fault_79_a_bad_configuration_changes_nothing(tmp_path: Path, content: s
         assert child.wait_for("reload_failed")["error"]
         polls = len(child.named("poll"))
         child.wait_for("poll", polls + 3)
-        config.write_text(f'frequency = "40ms"\ndest = "file:{rows}"\n')
+        config.write_text(f'frequency = "{patient(120):.0f}ms"\ndest = "file:{rows}"\n')
         child.signal(signal.SIGHUP)
         child.wait_for("reloaded")
         child.signal(signal.SIGTERM)
@@ -238,13 +245,14 @@ def test_fault_74_a_host_with_more_sockets_than_the_interval_has_time_for() -> N
         assert child.ended() == 0
         polls = child.named("poll")
         skipped = sum(line["count"] for line in child.named("ticks_skipped"))
+        (end,) = child.named("ended")
     assert [line["sockets"] for line in polls] == [20_000] * 6
     begun = [line["poll_id"] / 1e9 for line in polls]
     assert all(began + poll["seconds"] <= after for began, poll, after in zip(begun, polls, begun[1:], strict=False))
     # Of one event six lines a minute are written, so none of these was left out. What a poll's figures and lines
-    # take is not in its seconds.
-    ticks = (begun[-1] + polls[-1]["seconds"] - begun[0]) / 0.01
-    assert 0.7 * ticks - 6 <= skipped <= 1.5 * ticks
+    # take is not in its seconds, but before the end; of a poll's own ticks the first and the last may not be whole.
+    ticks = (datetime.fromisoformat(end["time"]).timestamp() - begun[0]) / 0.01
+    assert sum(poll["seconds"] for poll in polls) / 0.01 - 2 * 6 <= skipped <= ticks + 1
 
 
 # --- row 76: memory ---
@@ -261,7 +269,7 @@ def test_fault_76_stalled_sinks_do_not_make_it_grow(tmp_path: Path) -> None:
     limit = 192 << 20
     try:
         dests = [part for path in pipes for part in ("--dest", f"file:{path}")]
-        more = ("--dest", "null:", "--frequency", "20ms", "--memory-limit", str(limit))
+        more = ("--dest", "null:", "--frequency", "50ms", "--memory-limit", str(limit))
         with Child(*dests, *more, scripted="5000") as child:
             child.until(lambda: len({line["sink"] for line in child.named("rows_dropped")}) == 4, "full queues")
             polls = len(child.named("poll"))
@@ -290,18 +298,19 @@ def test_fault_76_stalled_sinks_do_not_make_it_grow(tmp_path: Path) -> None:
 def test_udp_gets_its_share_and_others_every_row() -> None:
     """1 in 2 × 5, the same connections in each poll, one record a datagram; the null sink gets all."""
     with Listener() as listener:
-        # A buffer as the kernel gives it to everybody holds what comes at this rate.
-        where = f"udp:127.0.0.1:{listener.port}?rate={fewer(2000)}"
+        where = f"udp:{listener.address}"
         moduli = ("--sampling-modulus", "2", "--report-modulus", "5")
         dests = ("--dest", where, "--dest", "null:", "--frequency", "200ms", "--max-loops", "2")
-        with Child(*dests, *moduli, scripted="3000") as child:
+        # What two polls send, a fifth of these, finds room however late the listener is.
+        rows = min(3000, 3 * listener.room)
+        with Child(*dests, *moduli, scripted=str(rows)) as child:
             assert child.ended() == 0
             udp, null = child.named("ledger")
         offered = udp["offered"]
         datagrams = listener.wait_for(offered)
-    assert null["accepted"] == 6000
-    # 600 are expected; the standard deviation of a sample of 3,000 is 16.4.
-    assert 2 * (300 - 5 * 16.4) < offered < 2 * (300 + 5 * 16.4)
+    assert null["accepted"] == 2 * rows
+    # Of 3,000 rows 600 are expected; the standard deviation of such a sample is 16.4.
+    assert abs(offered - 2 * rows / 10) < 2 * 5 * math.sqrt(rows * 0.1 * 0.9)
     assert len(datagrams) == offered
 
 
@@ -332,12 +341,12 @@ def test_fault_77_stopped_for_longer_than_the_deadline() -> None:
         before = len(child.named("poll"))
         time.sleep(0.5)
         child.signal(signal.SIGCONT)
-        child.wait_for("poll", before + 3)
+        child.wait_for("poll", before + 4)
         child.signal(signal.SIGTERM)
         assert child.ended() == 0
         starts = [int(line["poll_id"]) for line in child.named("poll")]
         gaps = [(b - a) / 1e9 for a, b in pairwise(starts)]
-        late = max(range(len(gaps)), key=gaps.__getitem__)
+        late = max(range(len(gaps) - 2), key=gaps.__getitem__)
         assert gaps[late] > 0.8
         # The late poll is followed by the next tick, not by ten polls at once.
         assert sum(gaps[late + 1 : late + 3]) > 0.1
@@ -373,9 +382,11 @@ def test_nice_and_limits_are_taken() -> None:
     """The process gives way by itself, with all its threads: 15, as xTCP's unit had it."""
     with Child(*FAST, "--nice", "15", "--memory-limit", "300M") as child:
         child.wait_for("poll")
-        threads = [int(path.name) for path in Path(f"/proc/{child.pid}/task").iterdir()]
-        assert len(threads) >= 2
-        assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {15}
+        found = []
+        for path in Path(f"/proc/{child.pid}/task").iterdir():
+            with suppress(ProcessLookupError):  # the thread that reads a dump goes with it
+                found.append(os.getpriority(os.PRIO_PROCESS, int(path.name)))
+        assert len(found) >= 2 and set(found) == {15}
         assert child.named("started")[0]["memory_limit"] == 300 << 20
 
 
