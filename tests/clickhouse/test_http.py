@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require_program
+from tests.patience import patient
 from xtcp.sinks.clickhouse.server import Failed, Server
 from xtcp.sinks.clickhouse.target import target
 from xtcp.sinks.destination import parse
@@ -31,7 +32,7 @@ def listening(answer: Callable[[socket.socket], None]) -> Iterator[str]:
                 except OSError:
                     return
                 with connection:
-                    connection.settimeout(5)
+                    connection.settimeout(patient(10))
                     while b"payload" not in connection.recv(65536):
                         pass
                     answer(connection)
@@ -43,7 +44,7 @@ def listening(answer: Callable[[socket.socket], None]) -> Iterator[str]:
         thread.join(5)
 
 
-def post(address: str, timeout_s: float = 2.0, scheme: str = "http", **options: str) -> None:
+def post(address: str, timeout_s: float = patient(10), scheme: str = "http", **options: str) -> None:
     """An insert, without compression."""
     named = "&".join(f"{name.replace('_', '.')}={value}" for name, value in options.items())
     server = Server(target(parse(f"clickhouse:{scheme}://{address}/d.t?compression=none&{named}".rstrip("&"))))
@@ -90,16 +91,18 @@ def test_done() -> None:
 
 def test_what_cannot_be_reached() -> None:
     """Each by its name."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        free = taken.getsockname()[1]
-    for address, reason in ((f"127.0.0.1:{free}", "ECONNREFUSED"), ("no-such-host.invalid", "resolve")):
-        with pytest.raises(Failed) as raised:
-            post(address)
-        assert (raised.value.reason, raised.value.lasting) == (reason, False)
+    with socket.socket() as silent:
+        # A port that is its own, and where it does not listen.
+        silent.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{silent.getsockname()[1]}"
+        for address, reason in ((nobody, "ECONNREFUSED"), ("no-such-host.invalid", "resolve")):
+            with pytest.raises(Failed) as raised:
+                post(address)
+            assert (raised.value.reason, raised.value.lasting) == (reason, False)
     release = threading.Event()
 
     def stall(_: socket.socket) -> None:
-        release.wait(5)
+        release.wait(patient(10))
 
     with listening(stall) as address:
         with pytest.raises(Failed) as raised:

@@ -110,7 +110,7 @@ def test_fault_63_dead_brokers_are_told_row_by_row_in_time() -> None:
     """Killed: each row is dropped as `_MSG_TIMED_OUT` when its time is over, and the error says what to look at."""
     ledger = Ledger()
     with MockBrokers() as brokers:
-        kafka = sink(ledger, brokers.address, brokers.topic("t"), message_timeout_ms="1500")
+        kafka = sink(ledger, brokers.address, brokers.topic("t"), message_timeout_ms=f"{patient(1500):.0f}")
         kafka.accept(cookies(1))
         kafka.flush(patient(10))
         brokers.kill()
@@ -157,7 +157,7 @@ def test_fault_63_another_leader() -> None:
         kafka.flush(patient(10))
         brokers.leader(topic, 2)
         kafka.accept(cookies(*range(1, 100)))
-        kafka.flush(20)
+        kafka.flush(patient(20))
         kafka.close(1)
         found = cookies_of(message.value() for message in read(brokers.address, topic))
     assert sorted(found) == list(range(100))
