@@ -7,10 +7,12 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.conftest import ROOT
 from tests.fake_kernel import done, message, row
@@ -41,6 +43,16 @@ def xtcp(*arguments: str | Path, **options: Any) -> Finished:
 def xtcp_replay(*arguments: str | Path, **options: Any) -> Finished:
     """`xtcp-replay ARGUMENTS`, finished."""
     return _run(REPLAY, arguments, options)
+
+
+Main = Callable[[list[str]], int]
+
+
+def here(main: Main, capture: pytest.CaptureFixture[bytes], *arguments: str | Path) -> Finished:
+    """The same of a command's `main` in this process, where the process is not what a test is about."""
+    capture.readouterr()
+    code = main([str(argument) for argument in arguments])
+    return Finished(arguments, code, *capture.readouterr())
 
 
 def shell(script: str, *arguments: str | Path) -> Finished:

@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.running import xtcp_replay
+from tests.cli.running import Finished, here, xtcp_replay
 from tests.replay.made import cooked, done, dump, pcap, pcap_header, record, request, row, saved
 from tests.rows import rows_by_dump
 from tests.zoos import ORIGINALS
 from xtcp.errors import ExitCode
+from xtcp_replay.cli.main import run
 from xtcp_replay.judging.inventory import MAX_VALUES, OTHER, Inventory, _count, take_inventory
 from xtcp_replay.reading.opening import open_source
 
 CAPTURES = ORIGINALS
+Info = Callable[..., Finished]
 
 
-def said(*arguments: str | Path) -> Any:
+@pytest.fixture
+def ask(capsysbinary: pytest.CaptureFixture[bytes]) -> Info:
+    """`xtcp-replay info ARGUMENTS`."""
+    return partial(here, run, capsysbinary, "info")
+
+
+def said(ask: Info, path: str | Path) -> Any:
     """What `info --json` says of one file."""
-    finished = xtcp_replay("info", "--json", *arguments)
+    finished = ask("--json", path)
     assert finished.returncode in {0, ExitCode.DAMAGED}, finished.stderr
     return json.loads(finished.stdout)
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.parent.name)
-def test_counts_are_those_of_the_rows(path: Path) -> None:
+def test_counts_are_those_of_the_rows(ask: Info, path: Path) -> None:
     """Counted again from the rows that decode gives, one by one."""
     dumps = rows_by_dump(open_source(str(path)).chunks())
     rows = [r for rows in dumps for r in rows]
-    info = said(path)
+    info = said(ask, path)
     assert info["sockets"] == len(rows)
     assert info["dumps"] == len(dumps) == 2
     assert [d["sockets"] for d in info["dumps_described"]] == [len(rows) for rows in dumps]
@@ -49,7 +59,7 @@ def test_counts_are_those_of_the_rows(path: Path) -> None:
     assert path.parent.name.startswith(*info["kernel_releases"])
 
 
-def test_noise_and_missing_ends_are_told(tmp_path: Path) -> None:
+def test_noise_and_missing_ends_are_told(ask: Info, tmp_path: Path) -> None:
     """Other families, a dump without its request, one without its end, one that nobody answered."""
     packets = [cooked(b"noise...", 0), cooked(b"noise...", 16)]
     packets += [
@@ -59,25 +69,25 @@ def test_noise_and_missing_ends_are_told(tmp_path: Path) -> None:
         cooked(request(seq=9)),
     ]
     path = saved(tmp_path, pcap_header() + b"".join(record(p) for p in packets))
-    info = said(path)
+    info = said(ask, path)
     assert info["netlink_families"] == {"sock_diag": 4, "route": 1, "generic": 1}
     facts = [(d["request_seen"], d["done_seen"], d["complete"], d["sockets"]) for d in info["dumps_described"]]
     assert facts == [(False, True, False, 1), (True, False, False, 1), (True, False, False, 0)]
-    text = xtcp_replay("info", path).stdout.decode()
+    text = ask(path).stdout.decode()
     assert "3 incomplete" in text
     assert "request not seen" in text and "no NLMSG_DONE" in text
     assert "sock_diag 4, route 1, generic 1; 2 requests" in text
 
 
-def test_damage_is_told(tmp_path: Path) -> None:
+def test_damage_is_told(ask: Info, tmp_path: Path) -> None:
     """Exit code 3, where and what; nothing on standard output with --strict."""
     whole = pcap(dump([1, 2, 3]))
     path = saved(tmp_path, whole[:-10])
-    finished = xtcp_replay("info", path)
+    finished = ask(path)
     assert finished.returncode == ExitCode.DAMAGED
     assert b"damage     the file is cut" in finished.stdout
-    assert said(path)["damage"]
-    strict = xtcp_replay("info", path, "--strict")
+    assert said(ask, path)["damage"]
+    strict = ask(path, "--strict")
     assert (strict.returncode, strict.stdout) == (ExitCode.DAMAGED, b"")
     assert b"is damaged" in strict.stderr
 
@@ -103,11 +113,11 @@ def test_a_hostile_file_cannot_make_lists_grow() -> None:
     assert inventory.congestion[OTHER] == 100
 
 
-def test_an_empty_capture(tmp_path: Path) -> None:
+def test_an_empty_capture(ask: Info, tmp_path: Path) -> None:
     """Nothing but its header: no sockets, no dumps, and no failure."""
     path = saved(tmp_path, pcap_header())
     inventory = take_inventory(open_source(path))
     assert inventory.rows == 0
-    finished = xtcp_replay("info", path)
+    finished = ask(path)
     assert finished.returncode == 0
     assert b"sockets    0" in finished.stdout

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import three_parts, xtcp
+from tests.cli.running import Finished, here, three_parts
+from xtcp.cli.main import run
 from xtcp.errors import ExitCode
 from xtcp.settings.effective import load
 from xtcp.settings.problems import BadSettings
 
 SECRET = "hunter2-very-secret"
+Command = Callable[..., Finished]
 
 # (content, the line that is named, the key that is named, words of the sentence)
 BAD = [
@@ -117,32 +121,37 @@ def test_fault_81_bad_file(tmp_path: Path, content: str, line: int, key: str, wo
     assert where.endswith(f": {key}" if key else ""), where
 
 
-def test_fault_81_all_faults_at_once(tmp_path: Path) -> None:
+@pytest.fixture
+def xtcp(capsysbinary: pytest.CaptureFixture[bytes]) -> Command:
+    """`xtcp ARGUMENTS`."""
+    return partial(here, run, capsysbinary)
+
+
+def test_fault_81_all_faults_at_once(xtcp: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every fault of the file, of the environment and of the command line is told by one run."""
     path = tmp_path / "xtcp.toml"
     path.write_text('frequncy = 1\nmax_loops = "x"\n\n[groups]\nweb = [0]\nmail = [25]\n')
-    finished = xtcp(
-        "validate", "--config", path, "--nice", "50", "--dest", "nul:", environment={"XTCP_DEADLINE": "never"}
-    )
+    monkeypatch.setenv("XTCP_DEADLINE", "never")
+    finished = xtcp("validate", "--config", path, "--nice", "50", "--dest", "nul:")
     text = three_parts(finished, 78, "has 6 faults", "xtcp run --help")
     for place in (f"{path}:1: frequncy", f"{path}:2: max_loops", f"{path}:5: groups.web", "XTCP_DEADLINE", "--nice"):
         assert place in text
     assert "Did you mean null" in text
 
 
-def test_fault_81_faults_of_the_command_line_alone_are_usage() -> None:
+def test_fault_81_faults_of_the_command_line_alone_are_usage(xtcp: Command) -> None:
     """Where nothing but options is wrong the exit code is that of wrong usage."""
     three_parts(xtcp("run", "--frequency", "soon", "--max-loops", "x"), 2, "--frequency", "--max-loops")
     three_parts(xtcp("run", "--freqency", "1s"), 2, "Did you mean --frequency")
 
 
-def test_fault_81_validate_and_run_say_the_same(tmp_path: Path) -> None:
+def test_fault_81_validate_and_run_say_the_same(xtcp: Command, tmp_path: Path) -> None:
     """What `validate` refuses `run` refuses, in the same words, before anything is opened."""
     target = tmp_path / "rows.json"
     path = tmp_path / "xtcp.toml"
     path.write_text(f'dest = "file:{target}"\nfrequency = "soon"\n')
-    checked, run = (three_parts(xtcp(verb, "--config", path), 78) for verb in ("validate", "run"))
-    assert checked == run
+    checked, refused = (three_parts(xtcp(verb, "--config", path), 78) for verb in ("validate", "run"))
+    assert checked == refused
     assert not target.exists()
 
 
@@ -187,7 +196,7 @@ def test_fault_81_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytes
         f"file:x?user=a&password={SECRET}",
     ],
 )
-def test_fault_81_no_secret_is_printed(tmp_path: Path, dest: str) -> None:
+def test_fault_81_no_secret_is_printed(xtcp: Command, tmp_path: Path, dest: str) -> None:
     """Whatever is wrong with a destination, its password is in no message."""
     path = tmp_path / "xtcp.toml"
     path.write_text(f'dest = "{dest}"\nfrequncy = 1\n')
@@ -228,7 +237,7 @@ def test_fault_81_a_secret_by_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("yaml")
-def test_fault_81_validate_reads_the_web_configuration_too(tmp_path: Path) -> None:
+def test_fault_81_validate_reads_the_web_configuration_too(xtcp: Command, tmp_path: Path) -> None:
     """What the server would refuse at its start is refused before."""
     web = tmp_path / "web.yml"
     web.write_text("basic_auth_usrs: {}\n")
