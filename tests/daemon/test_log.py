@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
+import signal
+import threading
 from typing import Any
 
 import pytest
 
-from xtcp.daemon.log import FromLibraries, Log
+from xtcp.daemon.log import FromLibraries, Log, unbuffered
 
 
 class Lines:
@@ -120,3 +123,29 @@ def test_a_line_is_one_line() -> None:
     lines = Lines()
     lines.log.info("poll", text="a\r\nb\u2028c\x85d\n\ne")
     assert len(re.split(r"[\n\r\x85\u2028\u2029]", "\n".join(lines.text))) == 1
+
+
+def test_a_line_that_a_signal_cuts_short_is_written_to_its_end() -> None:
+    """A full pipe takes part of a line, then a signal comes: Python's raw files leave the rest to their caller."""
+    line = "x" * 300_000
+    received = []
+    reading, writing = os.pipe()
+    signalled = threading.Event()
+    writer = threading.get_ident()
+
+    def read() -> None:
+        while not signalled.wait(0.2):
+            signal.pthread_kill(writer, signal.SIGUSR1)
+        with os.fdopen(reading, "rb") as pipe:
+            received.append(pipe.read())
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: signalled.set())
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        with os.fdopen(writing, "w") as pipe:
+            unbuffered(pipe).write(line)
+        reader.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert received == [line.encode()]

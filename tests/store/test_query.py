@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
@@ -224,6 +224,21 @@ def test_more_than_memory_holds(tmp_path: Path) -> None:
             for _ in store.ask("SELECT list(hash(range)) FROM range(20000000)").pieces:
                 pass
     assert not spill.exists()
+
+
+def test_a_store_that_cannot_be_opened_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it fails, or Ctrl-C comes, while views are made the temporary folder is gone too."""
+    Kept(tmp_path / "store", "parquet").poll(0, [{"idiag_cookie": 1}])
+    (tmp_path / "spill").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "spill"))
+
+    def interrupted(*_: object) -> Never:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("xtcp.store.query.statements", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path / "store")
+    assert list((tmp_path / "spill").iterdir()) == []
 
 
 def test_no_data_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,10 +18,13 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from xtcp.settings.values import LEVELS
 from xtcp.spelling import visible
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 WINDOW_S: Final = 60.0
 # Lines a minute of one event: what is wrong needs few, what is normal is asked for.
@@ -33,8 +36,20 @@ def unbuffered(stream: TextIO) -> TextIO:
     """A text stream to where `stream` goes, that keeps nothing: what a terminal or a reader that has gone away did not
     take would be flushed again at the end of the process, and be its last word.
     """
-    raw = io.FileIO(stream.fileno(), "w", closefd=False)
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+    return io.TextIOWrapper(
+        _Whole(stream.fileno(), "w", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=True
+    )
+
+
+class _Whole(io.FileIO):
+    """Goes on with what a signal cut short: a text stream does not look at how much was written."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        view = memoryview(data).cast("B")
+        written = 0
+        while written < len(view) and (some := super().write(view[written:])):
+            written += some
+        return written
 
 
 class Log:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -49,30 +49,37 @@ class Store:
 
     def __init__(self, directory: Path, memory: int = MEMORY) -> None:
         self.contents = _contents(directory)
-        self._spill = tempfile.mkdtemp(prefix="xtcp-query-")
-        root = str(directory.resolve())
-        self._connection = duckdb.connect(
-            config={
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "memory_limit": f"{memory}B",
-                "temp_directory": self._spill,
-                "allow_community_extensions": "false",
-            }
-        )
-        # The path is given as it is and as a pattern, because DuckDB compares either with what is opened.
-        allowed = ", ".join(quoted(f"{path}/") for path in dict.fromkeys((root, literal_glob(root))))
-        for statement in (
-            f"SET allowed_directories = [{allowed}]",
-            "SET enable_external_access = false",
-            "SET enable_progress_bar = false",
-            "SET lock_configuration = true",
-        ):
-            self._connection.execute(statement)
-        with _told(directory):
-            for statement in statements(root, self.contents):
-                self._connection.execute(statement)
         self._directory = directory
+        with ExitStack() as opened:
+            self._spill = tempfile.mkdtemp(prefix="xtcp-query-")
+            opened.callback(shutil.rmtree, self._spill, ignore_errors=True)
+            root = str(directory.resolve())
+            self._connection = opened.enter_context(
+                closing(
+                    duckdb.connect(
+                        config={
+                            "autoinstall_known_extensions": "false",
+                            "autoload_known_extensions": "false",
+                            "memory_limit": f"{memory}B",
+                            "temp_directory": self._spill,
+                            "allow_community_extensions": "false",
+                        }
+                    )
+                )
+            )
+            # The path is given as it is and as a pattern, because DuckDB compares either with what is opened.
+            allowed = ", ".join(quoted(f"{path}/") for path in dict.fromkeys((root, literal_glob(root))))
+            for statement in (
+                f"SET allowed_directories = [{allowed}]",
+                "SET enable_external_access = false",
+                "SET enable_progress_bar = false",
+                "SET lock_configuration = true",
+            ):
+                self._connection.execute(statement)
+            with _told(directory):
+                for statement in statements(root, self.contents):
+                    self._connection.execute(statement)
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -82,8 +89,7 @@ class Store:
 
     def close(self) -> None:
         """Lets go of DuckDB and of its temporary files."""
-        self._connection.close()
-        shutil.rmtree(self._spill, ignore_errors=True)
+        self._opened.close()
 
     def ask(self, sql: str) -> Answer:
         """What `sql` selects. Raises `UsageError` with DuckDB's own sentence; so may reading the pieces."""
