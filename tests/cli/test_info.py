@@ -92,11 +92,11 @@ def test_damage_is_told(ask: Info, tmp_path: Path) -> None:
     assert b"is damaged" in strict.stderr
 
 
-def test_several_files_and_standard_input(tmp_path: Path) -> None:
+def test_several_files_and_standard_input(ask: Info, tmp_path: Path) -> None:
     """A file that is none does not hide the others; the exit code is the worst."""
     good = saved(tmp_path, pcap(dump([1])), "good.pcap")
     text = saved(tmp_path, b"no capture", "bad.pcap")
-    finished = xtcp_replay("info", "--json", good, text, good)
+    finished = ask("--json", good, text, good)
     assert finished.returncode == ExitCode.DAMAGED
     assert [json.loads(line)["sockets"] for line in finished.stdout.splitlines()] == [1, 1]
     assert b"bad.pcap is a text file" in finished.stderr

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.batches import batch_of
 from tests.health.made import Clock, Row, connection, hostile, poll, trailer
+from tests.patience import fewer
 from xtcp.chunk import Context
 from xtcp.decode.decoder import Decoder
 from xtcp.errors import ConfigurationError
@@ -187,7 +188,7 @@ def test_fault_90_the_number_of_figures_does_not_depend_on_the_host() -> None:
     """A million sockets of all ports, states, congestion controls and namespaces give as many figures as 20,000."""
     health = Health({"web": [80, 443], "mail": [25, 587]}, clock=Clock(), most=1 << 16)
     counts = []
-    for turn, batches in enumerate((1, 1, 50)):
+    for turn, batches in enumerate((1, 1, fewer(50))):
         for number in range(batches):
             health.observe(hostile(20_000, seed=100 * turn + number, first_cookie=1 + 20_000 * number))
         counts.append(_figures(health.end_poll(trailer())))
