@@ -163,7 +163,10 @@ def test_full_disk_behind_standard_output(arguments: list[str]) -> None:
     assert "Exception ignored" not in text
 
 
-@pytest.mark.parametrize("arguments", [["info"], ["info", "--json"], ["verify", "--witness", "reference"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["info"], pytest.param(["info", "--json"], marks=pytest.mark.slow), ["verify", "--witness", "reference"]],
+)
 def test_full_disk_behind_what_is_told_of_a_capture(tmp_path: Path, arguments: list[str]) -> None:
     """The verbs that write no rows end as those that do; so does a standard output that is closed."""
     dump = raw_dump(tmp_path / "dump.bin", 1)

@@ -19,13 +19,18 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 LIVE = [(*XTCP, "once", "--format", "json"), (*XTCP, "doctor")]
+SEND = (*REPLAY, "send", "CAPTURE", "--speed", "max", "--dest")
 COMMANDS = [
     (*XTCP, "columns"),
+    (*REPLAY, "decode", "CAPTURE", "--format", "csv"),
+    (*SEND, "stdout:"),
+]
+# Of the same kinds.
+MORE = [
     (*XTCP, "--help"),
     (*REPLAY, "info", "CAPTURE"),
-    (*REPLAY, "decode", "CAPTURE", "--format", "csv"),
     (*REPLAY, "show", "CAPTURE"),
-    *((*REPLAY, "send", "CAPTURE", "--speed", "max", "--dest", f"stdout:{form}") for form in ("", "?format=csv")),
+    (*SEND, "stdout:?format=csv"),
 ]
 
 
@@ -34,7 +39,9 @@ COMMANDS = [
     [
         *(pytest.param(command, 1, marks=pytest.mark.live) for command in LIVE),
         *((command, 1) for command in COMMANDS),
-        *((command, 0) for command in COMMANDS if "send" in command),
+        *(pytest.param(command, 1, marks=pytest.mark.slow) for command in MORE),
+        ((*SEND, "stdout:"), 0),
+        pytest.param((*SEND, "stdout:?format=csv"), 0, marks=pytest.mark.slow),
     ],
     ids=lambda value: str(value) if isinstance(value, int) else " ".join(value[2:]),
 )
