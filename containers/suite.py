@@ -99,7 +99,8 @@ Run = Callable[[Sequence[running.Job], Sequence[running.Folder], float], list[in
 def _container(target: Architecture) -> Iterator[Run]:
     """Runs commands in containers of that architecture, the repository at /xtcp."""
     tar = userland(target, SUITES[target.name])
-    with engine() as client, programs_of(target):
+    # Whose containers read the copy of the repository has it alone.
+    with cache.alone(f"tree-{target.name}"), engine() as client, programs_of(target):
         tag = image.image(client, target.name, tar)
         # Compiling takes minutes under emulation: what was compiled in a run is there in the next, also of a new clone.
         compiled = cache.built(f"compiled-{target.name}", tag, partial(_seed, tar))

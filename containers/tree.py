@@ -13,12 +13,17 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from xtcp.errors import Temporary
+
 # What is made in the repository, and what tools and git keep there.
 _NOT_COPIED: Final = shutil.ignore_patterns("__pycache__", ".git", ".venv", ".hypothesis", ".*_cache", "build", "dist")
 
 
 def copied(source: Path, folder: Path) -> Path:
-    """Puts a copy of `source` in the place of `folder`; that path again. Raises `OSError`."""
+    """Puts a copy of `source` in the place of `folder`; that path again. Raises `Temporary`.
+
+    Nobody may be using `folder`.
+    """
     new = folder.with_name(folder.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
 
@@ -30,7 +35,16 @@ def copied(source: Path, folder: Path) -> Path:
             os.utime(to, ns=(seconds, seconds))
         return to
 
-    shutil.copytree(source, new, symlinks=True, ignore=_NOT_COPIED, copy_function=copy)
-    shutil.rmtree(folder, ignore_errors=True)
-    new.rename(folder)
+    try:
+        shutil.copytree(source, new, symlinks=True, ignore=_NOT_COPIED, copy_function=copy)
+        shutil.rmtree(folder, ignore_errors=True)
+        new.rename(folder)
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error  # of each file, of which one will do
+        raise Temporary(
+            f"{source} cannot be copied to {folder}: {reason}.",
+            "Containers see a copy of the repository.",
+            "Make room there, or name another folder: XDG_CACHE_HOME=/var/cache.",
+        ) from error
     return folder

@@ -48,7 +48,7 @@ def built(name: str, key: str, build: Callable[[Path], None]) -> Path:
     entry = home / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:_HASH_DIGITS]}"
     if entry.is_dir():
         return entry
-    with _locked(home / f".{name}.lock"):
+    with alone(name):
         if entry.is_dir():
             return entry
         # Whoever holds the lock is the only one at it: what lies here is of one that was killed.
@@ -76,8 +76,12 @@ def _entries(home: Path, name: str) -> list[Path]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Only one process is inside; the kernel lets go of a lock whose holder died."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def alone(name: str) -> Iterator[None]:
+    """Only one process is inside with that name, who waits says so; the kernel frees what a dead one had."""
+    with (folder() / f".{name}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that has {name}", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

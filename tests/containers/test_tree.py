@@ -6,7 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from containers.tree import copied
+from xtcp.errors import Temporary
 
 
 def written(folder: Path, files: dict[str, str]) -> Path:
@@ -50,6 +53,17 @@ def test_modes_are_copied_and_what_tools_made_is_not(tmp_path: Path) -> None:
     (source / "script").chmod(0o755)
     copied(source, copy)
     assert os.access(copy / "script", os.X_OK)
+
+
+def test_a_copy_that_cannot_be_made_leaves_the_last_one(tmp_path: Path) -> None:
+    """A file that cannot be read: an error of three parts, and no half of a copy."""
+    source = written(tmp_path / "source", {"x": "1"})
+    copy = copied(source, tmp_path / "copy")
+    os.mkfifo(source / "y")
+    with pytest.raises(Temporary, match="cannot be copied"):
+        copied(source, copy)
+    assert set(times(copy)) == {"x"}
+    assert not copy.with_name("copy.new").exists()
 
 
 def test_a_copy_that_was_broken_off_is_no_trouble(tmp_path: Path) -> None:

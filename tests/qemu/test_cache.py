@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,3 +106,25 @@ def test_a_build_that_was_killed_is_no_entry(tmp_path: Path) -> None:
     killed.communicate()
     assert started(log, 0).communicate()[0] == "['half', 'whole']\n"
     assert log.read_text() == "begun\nbegun\n"
+
+
+def test_who_waits_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """The second goes in when the first has left."""
+    inside = threading.Event()
+
+    def second() -> None:
+        with cache.alone("tree"):
+            inside.set()
+
+    thread = threading.Thread(target=second)
+    said = ""
+    with cache.alone("tree"):
+        thread.start()
+        end = time.monotonic() + 10
+        while "waiting" not in said and time.monotonic() < end:
+            time.sleep(0.01)
+            said += capsys.readouterr().err
+        assert said == "waiting for another process that has tree\n"
+        assert not inside.is_set()
+    thread.join(10)
+    assert inside.is_set()
