@@ -1,9 +1,10 @@
-"""A fresh machine has what is needed: CI installs every Debian package that some code asks for by name."""
+"""A fresh machine has what is needed: CI installs every Debian package that some code asks for, and its script spoils none."""
 
 from __future__ import annotations
 
 import ast
 import re
+import shutil
 from collections.abc import Iterator
 from typing import Final
 
@@ -44,3 +45,11 @@ def test_ci_installs_every_package_that_code_asks_for() -> None:
     known = installed | ALWAYS | MADE_UP
     missing = [f"{package}: {where}" for package, where in asked if DEPENDS.get(package, package) not in known]
     assert not missing
+
+
+def test_no_function_of_ci_stands_in_for_a_program() -> None:
+    """Scripts that it starts get the functions that it exports: `install` was one, and a userland's stages failed by it."""
+    text = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    exported = re.findall(r"^export -f (\w+)", text, re.MULTILINE)
+    assert exported
+    assert not [name for name in exported if shutil.which(name)]
