@@ -1,4 +1,4 @@
-"""A fresh machine has what is needed: CI installs every Debian package that some code asks for, and its script spoils none."""
+"""What CI needs on a fresh machine: every Debian package that some code asks for, and programs under their own names."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_ci_installs_every_package_that_code_asks_for() -> None:
 
 
 def test_no_function_of_ci_stands_in_for_a_program() -> None:
-    """Scripts that it starts get the functions that it exports: `install` was one, and a userland's stages failed by it."""
+    """Scripts that it starts get what it exports: a function `install` was there once, and a userland was not built."""
     text = (ROOT / ".ci/run").read_text(encoding="utf-8")
     exported = re.findall(r"^export -f (\w+)", text, re.MULTILINE)
     assert exported
