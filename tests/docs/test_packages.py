@@ -1,4 +1,4 @@
-"""What CI needs on a fresh machine: every Debian package that some code asks for, and programs under their own names."""
+"""What CI needs on a fresh machine: every Debian package that code asks for, and programs under their own names."""
 
 from __future__ import annotations
 
