@@ -58,7 +58,7 @@ def unpacked(architecture: Architecture, suite: str, packages: Sequence[str], fo
     work.mkdir()
     run(
         [
-            require("mmdebstrap", "mmdebstrap"), "--quiet", "--variant=extract", "--skip=chroot/mount",
+            require("mmdebstrap", "mmdebstrap"), "--variant=extract", "--skip=chroot/mount",
             f"--architectures={architecture.debian}", f"--include={','.join(packages)}", f"--keyring={keys()}",
             f"--aptopt={_ANY_DATE}", f"--setup-hook={_MERGED}", suite, archive, mirror(),
         ],
