@@ -15,18 +15,15 @@ import pytest
 
 from tests.health.made import connection, poll
 from tests.patience import patient
-from tests.web.serving import LOOPBACK, ask, connect, converse, parsed, read, request, serving, until
+from tests.web.serving import ask, connect, converse, parsed, read, request, serving, until
 from tests.web.states import ordinary
 from xtcp.decode.decoder import Decoder
-from xtcp.errors import ConfigurationError, Unavailable, UsageError, XtcpError
 from xtcp.health.health import Health
 from xtcp.metrics.agent_state import AgentState, Verdict
 from xtcp.metrics.exposition import Exposition
 from xtcp.poll.live import LivePoll, Wanted
-from xtcp.settings.values import Address
 from xtcp.web import protocol
 from xtcp.web.admission import MOST, MOST_EACH
-from xtcp.web.server import Server
 
 
 def test_paths() -> None:
@@ -319,63 +316,6 @@ def test_fault_86_a_scrape_during_a_poll() -> None:
         assert len(bodies) == 1
         exposition.publish(ordinary(2, trailer=live.trailer), health.end_poll(live.trailer))
         assert ask(server).body not in bodies
-
-
-def test_a_port_in_use() -> None:
-    """Another program listens there: an error that says so, before anything runs."""
-    with serving() as server:
-        second = Server(Address("127.0.0.1", server.port), Exposition())
-        with pytest.raises(Unavailable, match="in use") as error:
-            second.start()
-        assert "--listen" in error.value.to_do
-
-
-@pytest.mark.parametrize(
-    ("address", "kind"),
-    [(Address("192.0.2.1", 0), ConfigurationError), (Address("no such host.invalid", 0), UsageError)],
-)
-def test_an_address_that_cannot_be(address: Address, kind: type[XtcpError]) -> None:
-    """Not this host's, or nobody's."""
-    with pytest.raises(kind):
-        Server(address, Exposition()).start()
-
-
-@pytest.mark.parametrize("host", ["::1", "localhost", "::", "0.0.0.0"])
-def test_addresses(host: str) -> None:
-    """`[::1]`, `localhost`, `[::]` (every address, IPv4 too) and 0.0.0.0 are served; the URL names the same."""
-    if ":" in host and not _has_ipv6():
-        pytest.skip("this kernel has no IPv6")
-    server = Server(Address(host, 0), Exposition())
-    server.start()
-    try:
-        for client in {"::": ("127.0.0.1", "::1")}.get(host, (host,)):
-            with socket.create_connection((client, server.port), patient(10)) as connected:
-                assert converse(connected, request("/-/healthy")).status == 200
-        assert server.url == f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
-    finally:
-        server.stop()
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-def test_stopping() -> None:
-    """Idle connections do not keep it, the port is free again at once, and its thread is gone."""
-    with serving() as server, connect(server), connect(server):
-        until(lambda: server.state().connections == 2)
-        port = server.port
-        began = time.monotonic()
-        server.stop(patient(2))
-        assert time.monotonic() - began < patient(1)
-        assert not any(thread.name == "web" for thread in threading.enumerate())
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((LOOPBACK.host, port), 1)
 
 
 def test_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

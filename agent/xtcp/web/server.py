@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from xtcp.errors import ConfigurationError, PermissionMissing, Unavailable, UsageError, XtcpError
+from xtcp.errors import ConfigurationError, PermissionMissing, Temporary, Unavailable, UsageError, XtcpError
 from xtcp.metrics.agent_state import WebState
 from xtcp.web.admission import Admission
 from xtcp.web.application import Application
@@ -39,7 +39,8 @@ _BACKLOG: Final = 128
 _LOOK_AGAIN_S: Final = 1.0
 # After an accept that failed, for want of descriptors mostly.
 _PAUSE_S: Final = 0.2
-_START_S: Final = 10.0
+# How often a thread that waits for the server's looks whether that one lives.
+_LOOK_S: Final = 1.0
 _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
 
@@ -93,8 +94,16 @@ class Server:
             ) from error
         self._take(self._load())
         self._listeners = _listeners(self._wanted)
-        self._thread.start()
-        self._started.wait(_START_S)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._close()
+            raise Temporary(
+                "There is no thread to be had for the web server.",
+                "Usually a limit on tasks is reached: of the user (ulimit -u) or of the control group (TasksMax).",
+                "Raise it, or run with --listen off.",
+            ) from error
+        self._wait(self._started)
 
     def reload(self) -> None:
         """Reads the web configuration and its files again. Raises `XtcpError` for bad ones: the old ones stay."""
@@ -106,8 +115,9 @@ class Server:
             self._take(configuration)
             taken.set()
 
-        self._loop.call_soon_threadsafe(take)
-        taken.wait(_START_S)
+        with suppress(RuntimeError):  # the loop has ended by itself, which is seen at once
+            self._loop.call_soon_threadsafe(take)
+        self._wait(taken)
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """Accepts nothing more, lets answers be finished for half of the time, and ends."""
@@ -152,8 +162,24 @@ class Server:
 
     # --- the thread ---
 
+    def _wait(self, event: threading.Event) -> None:
+        """Until the server's thread has set it, however slow it is. Raises `XtcpError` where that thread has ended."""
+        alive = True
+        while alive and not event.wait(_LOOK_S):
+            alive = self._thread.is_alive()
+        if not event.is_set():
+            raise XtcpError("The web server has ended by a fault of this program.", "", "The log says which.")
+
+    def _close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        except Exception:  # the agent goes on without it
+            _log.exception("the web server has ended by a fault of this program")
+            self._close()  # so that clients are refused, and do not wait
 
     async def _serve(self) -> None:
         from uvicorn.config import Config
@@ -185,8 +211,7 @@ class Server:
         await self._stopping.wait()
         for task in accepting:
             task.cancel()
-        for listener in self._listeners:
-            listener.close()
+        self._close()
         await self._part()
 
     async def _accept(self, listener: socket.socket) -> None:
