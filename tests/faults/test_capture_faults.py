@@ -32,6 +32,7 @@ from tests.replay.made import (
     pcap,
     pcap_header,
     pcapng,
+    read,
     record,
     request,
     row,
@@ -43,15 +44,9 @@ from tests.zoos import ORIGINALS, ROWS
 from xtcp.batch import Tally
 from xtcp.errors import ExitCode
 from xtcp_replay.cli.main import run
-from xtcp_replay.reading.opening import ReplaySource, open_source
 
 SECOND = 1_000_000_000
 ZOO = ORIGINALS
-
-
-def read(folder: Path, content: bytes) -> ReplaySource:
-    """The source of a file with `content`."""
-    return open_source(saved(folder, content, "made"))
 
 
 def test_fault_40_snaplen_96(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from xtcp.batch import Tally
 from xtcp.decode.decoder import Decoder
 from xtcp.schema.model import Order
 from xtcp.sources import Source
+from xtcp_replay.reading.opening import ReplaySource, open_source
 
 SEQ = 123456
 PORT = 4711
@@ -122,6 +123,11 @@ def saved(folder: Path, content: bytes, name: str = "made.pcap") -> str:
     path = folder / name
     path.write_bytes(content)
     return str(path)
+
+
+def read(folder: Path, content: bytes) -> ReplaySource:
+    """The source of a file with `content`."""
+    return open_source(saved(folder, content, "made"))
 
 
 def sockets(source: Source, tally: Tally | None = None) -> list[tuple[int | None, int]]:
