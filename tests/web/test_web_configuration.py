@@ -1,9 +1,7 @@
-"""exporter-toolkit's file: what is taken, what is refused, TLS and passwords with real clients, reloading."""
+"""exporter-toolkit's file: what is taken, what is refused, TLS with real clients, reloading."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import shutil
 import socket
 import ssl
@@ -19,12 +17,11 @@ import pytest
 
 from tests.conftest import require_program
 from tests.web.certificates import Authority, Pair
-from tests.web.serving import Answer, ask, connect, converse, request, serving, until
+from tests.web.serving import Answer, ask, basic, connect, converse, request, serving, until, written
 from xtcp.errors import ConfigurationError
 from xtcp.web import protocol
 from xtcp.web import server as server_module
 from xtcp.web.configuration import load
-from xtcp.web.passwords import Passwords, TooManyWaiting
 from xtcp.web.server import Server
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
@@ -40,13 +37,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def server_pair(authority: Authority) -> Pair:
     """The server's."""
     return authority.issue("server")
-
-
-def written(folder: Path, text: str) -> Path:
-    """A web configuration file."""
-    path = folder / "web.yml"
-    path.write_text(text)
-    return path
 
 
 def tls(pair: Pair, *more: str) -> str:
@@ -81,11 +71,6 @@ def promtool_takes(*paths: Path) -> set[Path]:
     )
     assert taken | refused == set(paths) and not taken & refused
     return taken
-
-
-def basic(user: str, password: str) -> str:
-    """The value of an Authorization header."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def test_good_files(tmp_path: Path, server_pair: Pair, authority: Authority) -> None:
@@ -303,68 +288,6 @@ def test_fault_84_a_handshake_in_time(
         for n in range(1, 100):
             stack.enter_context(connect(server, f"127.0.3.{n}"))
         until(lambda: sum(server.state().refused.values()) == before + 99 and server.state().connections == 0)
-
-
-def test_fault_87_passwords(tmp_path: Path) -> None:
-    """The right one is served on every path; wrong and missing ones, unknown users and garbage are 401, and counted."""
-    with serving(written(tmp_path, f"basic_auth_users: {{alice: {HASH}}}")) as server:
-        for path in ("/", "/metrics", "/-/healthy", "/nothing"):
-            answer = ask(server, path)
-            assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Basic realm="xtcp"')
-        assert ask(server, Authorization=basic("alice", "right")).status == 200
-        assert ask(server, "/-/ready", Authorization=basic("alice", "right")).status == 200
-        bad = [basic("alice", "wrong"), basic("mallory", "right"), basic("", ""), basic("alice", "ri\0ght")]
-        bad += [basic("alice", "x" * 1000), "Basic !!!", "Bearer abc", "Basic", basic("alice", "right")[:-1]]
-        for value in bad:
-            assert ask(server, Authorization=value).status == 401, value
-        assert server.state().answers == {401: 4 + len(bad), 200: 2}
-
-
-def test_a_long_password(tmp_path: Path) -> None:
-    """bcrypt looks at 72 bytes, in every language; what is behind them does not matter, and is no error."""
-    hashed = bcrypt.hashpw(b"p" * 72, bcrypt.gensalt(4)).decode()
-    with serving(written(tmp_path, f"basic_auth_users: {{alice: {hashed}}}")) as server:
-        assert ask(server, Authorization=basic("alice", "p" * 100)).status == 200
-        assert ask(server, Authorization=basic("alice", "p" * 71)).status == 401
-
-
-def test_fault_87_the_time_of_a_wrong_password() -> None:
-    """An unknown user takes as long as a wrong password: both are hashed, with the same rounds."""
-    passwords = Passwords({"alice": bcrypt.hashpw(b"right", bcrypt.gensalt(8))})
-    took: dict[str, list[float]] = {"alice": [], "mallory": []}
-
-    async def guess() -> None:
-        for number in range(12):
-            for user, times in took.items():
-                began = time.perf_counter()
-                assert not await passwords.allows(basic(user, f"wrong{number}"))
-                times.append(time.perf_counter() - began)
-
-    asyncio.run(guess())
-    passwords.close()
-    fastest = {user: min(taken) for user, taken in took.items()}
-    assert 0.5 < fastest["alice"] / fastest["mallory"] < 2
-    assert fastest["mallory"] > 0.005
-
-
-def test_fault_87_guessing_is_bounded() -> None:
-    """A right answer is remembered, so who knows the password does not wait behind who guesses; the rest is refused."""
-    passwords = Passwords({"alice": bcrypt.hashpw(b"right", bcrypt.gensalt(8))})
-
-    async def storm() -> tuple[int, list[bool]]:
-        assert await passwords.allows(basic("alice", "right"))
-        guesses = [asyncio.create_task(passwords.allows(basic("alice", f"wrong{n}"))) for n in range(50)]
-        await asyncio.sleep(0)
-        assert await passwords.allows(basic("alice", "right"))
-        done = [guess.done() for guess in guesses]
-        results = await asyncio.gather(*guesses, return_exceptions=True)
-        return sum(isinstance(result, TooManyWaiting) for result in results), done
-
-    refused, done = asyncio.run(storm())
-    passwords.close()
-    assert refused == 42
-    # It came before the eight that are checked, and behind those that were refused at once.
-    assert done == [False] * 8 + [True] * 42
 
 
 def test_fault_87_reload(tmp_path: Path, server_pair: Pair, authority: Authority) -> None:
