@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tests.equality import assert_all_agree, assert_balanced, assert_sound
-from xtcp.batch import MAX_DESCRIBED, Batch, Tally
+from tests.equality import assert_all_agree, assert_balanced
+from tests.fuzz.pieces import SETTINGS, Rows, joined, slots_of, split
+from xtcp.batch import MAX_DESCRIBED, Tally
 from xtcp.chunk import SLACK, Chunk, Context
 from xtcp.collect.arrivals import Arrivals
 from xtcp.collect.collector import Collector
@@ -32,17 +32,14 @@ from xtcp.decode.payloads import clean_text, redact
 from xtcp.decode.templates import SMALL_GROUP
 from xtcp.errors import ConfigurationError, DamagedInput
 from xtcp.netlink.byte_order import detect, plausible_messages
-from xtcp.poll.trailer import Trailer
 from xtcp.records.layouts import LAYOUTS
-from xtcp.records.model import Layout, Nested, RecordField
 from xtcp.records.reading.epochs import EPOCHS
 from xtcp.records.reading.plain import read_slots
-from xtcp.records.reading.slots import SLOT_REASONS, Slot, SlotReader
+from xtcp.records.reading.slots import SLOT_REASONS, SlotReader
 from xtcp.records.reading.varints import Varints
-from xtcp.records.reading.walk import BYTES, VARINT
+from xtcp.records.reading.walk import BYTES
 from xtcp.records.reading.walk import walk as walk_records
 from xtcp.schema.model import Order
-from xtcp.sinks.sink import AtOnce
 from xtcp.sources import Source
 from xtcp.sources.dump_file import DumpFile
 
@@ -51,7 +48,6 @@ if TYPE_CHECKING:
 
 Target: TypeAlias = Callable[[bytes], None]
 
-SETTINGS: Final = 2
 RELEASES: Final = ("", "5.4.281", "6.18.44", "7.0.3")
 REPEATS: Final = SMALL_GROUP
 # A repeated chunk of more than this costs more time than it shows.
@@ -282,10 +278,10 @@ def records(data: bytes) -> None:
     """Any bytes as records of a layout: in lockstep, one by one and plainly the same values are found, or the same
     fault. The first byte: the layout; the second: number of records, less one.
     """
-    first, pieces = data[:1], _split(data)
+    first, pieces = data[:1], split(data)
     layout = (*EPOCHS, LAYOUTS["xtcp"], LAYOUTS["flat"])[first[0] % 5 if first else 0]
-    slots, nests = _slots(layout)
-    starts, ends, buffer = _joined(pieces)
+    slots, nests = slots_of(layout)
+    starts, ends, buffer = joined(pieces)
     found = SlotReader(slots, [(".".join(map(str, path)), path) for path in nests]).read(
         Varints(np.frombuffer(buffer, np.uint8)), starts, ends
     )
@@ -315,9 +311,9 @@ def records(data: bytes) -> None:
 
 def datagrams(data: bytes) -> None:
     """Any datagrams are collected or set aside; all are accounted for, and the rows are what a batch promises."""
-    sink = _Rows()
+    sink = Rows()
     collector = Collector(sink, streams=Streams(most=8, per_source=4))
-    pieces = _split(data)
+    pieces = split(data)
     for _ in range(2):
         collector.take(Arrivals.of(pieces, [f"192.0.2.{len(piece) % 3}" for piece in pieces]), most_rows=64)
     intake = collector.intake
@@ -325,69 +321,6 @@ def datagrams(data: bytes) -> None:
     assert intake.messages == 2 * len(pieces)
     assert intake.delivered == sink.rows
     assert len(collector.streams) <= 8
-
-
-class _Rows(AtOnce):
-    """A sink that looks at what comes."""
-
-    error = None
-    gone = False
-
-    def __init__(self) -> None:
-        self.rows = 0
-
-    def accept(self, batch: Batch) -> None:
-        assert_sound(batch)
-        self.rows += batch.rows
-
-    def end_poll(self, trailer: Trailer) -> None:
-        assert trailer.line()
-
-    def flush(self, timeout_s: float = 0) -> None:
-        pass
-
-    def close(self, timeout_s: float = 0) -> None:
-        pass
-
-
-def _split(data: bytes) -> list[bytes]:
-    """What stands behind the first two bytes, in as many pieces as the second says, each behind its length where that
-    is told by a byte of its own: so the fuzzer moves borders.
-    """
-    second, rest = data[1:SETTINGS].ljust(1, b"\0")[0], data[SETTINGS:]
-    if second & 128:
-        size = -(-len(rest) // (second % 32 + 1)) or 1
-        return [rest[at : at + size] for at in range(0, len(rest), size)] or [b""]
-    pieces, at = [], 0
-    while at + 2 <= len(rest):
-        (length,) = struct.unpack_from(">H", rest, at)
-        pieces.append(rest[at + 2 : at + 2 + length])
-        at += 2 + length
-    return pieces or [b""]
-
-
-def _joined(pieces: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64], bytes]:
-    lengths = np.array([len(piece) for piece in pieces], np.int64)
-    ends = np.cumsum(lengths, dtype=np.int64)
-    return ends - lengths, ends, b"".join(pieces)
-
-
-def _slots(layout: Layout) -> tuple[list[Slot], list[tuple[int, ...]]]:
-    slots, nests = [], []
-
-    def inside(fields: tuple[RecordField | Nested, ...], path: tuple[int, ...]) -> None:
-        for field in fields:
-            here = (*path, field.number)
-            if isinstance(field, Nested):
-                nests.append(here)
-                inside(field.message.fields, here)
-            else:
-                slots.append(
-                    Slot(".".join(map(str, here)), here, BYTES if field.type in ("string", "bytes") else VARINT)
-                )
-
-    inside(layout.record.fields, ())
-    return slots, nests
 
 
 def _decode_all(source: Source) -> Counter[int | None]:

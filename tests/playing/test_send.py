@@ -25,7 +25,6 @@ from xtcp.sinks import destination, null, schemes
 from xtcp_replay.cli.main import run
 from xtcp_replay.playing.player import Player
 
-OWN = WITH_TWINS
 MANY = 300 * fewer(200)
 LINE = re.compile(
     r"^(.+): ([\d,]+) offered = "
@@ -57,7 +56,7 @@ def ledger_of(err: str) -> dict[str, tuple[int, int, int]]:
     return found
 
 
-@pytest.mark.parametrize("path", OWN, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", WITH_TWINS, ids=lambda path: path.parent.name)
 @pytest.mark.parametrize("form", ["json", "csv"])
 def test_the_same_rows_as_decode(path: Path, form: str, tmp_path: Path) -> None:
     """Byte for byte, of our captures of both byte orders; and the ledger counts the lines."""
