@@ -177,7 +177,7 @@ class Server:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except Exception:  # the agent goes on without it
+        except Exception:  # noqa: BLE001 - the agent goes on without it
             _log.exception("the web server has ended by a fault of this program")
             self._close()  # so that clients are refused, and do not wait
 
