@@ -19,7 +19,9 @@ from tests.cli.running import ENVIRONMENT, xtcp_replay
 from tests.libraries import is_here
 from tests.patience import fewer, patient
 from tests.replay.made import (
+    DATAGRAMS,
     MULTI,
+    ROWS,
     T0,
     cooked,
     done,
@@ -41,8 +43,6 @@ from xtcp.errors import DamagedInput, ExitCode
 from xtcp_replay.cli.main import run
 from xtcp_replay.reading.opening import ReplaySource, Told, open_source
 
-DATAGRAMS = [*dump((1, 2, 3)), *dump((4, 5), family=10)]
-ROWS = [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5)]
 # Every byte, where that does not take long; else every third, and so whole words and parts of them.
 STEP = 7 // fewer(7)
 HAS_ZSTD = is_here("zstandard")

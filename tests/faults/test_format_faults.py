@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.replay.made import (
+    DATAGRAMS,
+    ROWS,
     T0,
     block,
     cooked,
@@ -25,10 +27,6 @@ from tests.replay.made import (
     sockets,
 )
 from xtcp.errors import DamagedInput, ExitCode
-
-DATAGRAMS = [*dump((1, 2, 3)), *dump((4, 5), family=10)]
-ROWS = [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5)]
-
 
 # 37: pcapng
 

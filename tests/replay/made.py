@@ -112,6 +112,11 @@ def dump(cookies: Iterable[int], *, family: int = 2, seq: int = SEQ, port: int =
     return [request(family=family, seq=seq), rows, done(seq=seq, port=port)]
 
 
+# Two dumps, and the rows in them: (dump, cookie).
+DATAGRAMS = [*dump((1, 2, 3)), *dump((4, 5), family=10)]
+ROWS = [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5)]
+
+
 def pcapng(order: str = "<", cookies: Iterable[int] = (1, 2), options: bytes = b"") -> bytes:
     """One section with `options`, one interface, one dump, a microsecond between packets."""
     packets = b"".join(enhanced(cooked(d), T0 // 1000 + i, order) for i, d in enumerate(dump(cookies)))

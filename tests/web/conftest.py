@@ -12,8 +12,8 @@ from tests.patience import patient
 
 @pytest.fixture(autouse=True)
 def _patient_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients of a slow machine may take as much longer; a test that waits for a limit sets its own."""
+    """Clients and the server of a slow machine may take as much longer; a test that waits for a limit sets its own."""
     if is_here("uvicorn") and is_here("h11"):
-        protocol = importlib.import_module("xtcp.web.protocol")
-        for name in ("HEAD_S", "ANSWER_S"):
-            monkeypatch.setattr(protocol, name, patient(getattr(protocol, name)))
+        for module, name in (("protocol", "HEAD_S"), ("protocol", "ANSWER_S"), ("server", "_RELOAD_S")):
+            of = importlib.import_module(f"xtcp.web.{module}")
+            monkeypatch.setattr(of, name, patient(getattr(of, name)))

@@ -39,7 +39,6 @@ def serving(web_config: Path | None = None, exposition: Exposition | None = None
     server = Server(LOOPBACK, exposition, web_config)
     server.start()
     try:
-        until(server._started.is_set)
         yield server
     finally:
         server.stop(patient(2))

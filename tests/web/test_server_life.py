@@ -5,14 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.patience import patient
-from tests.web.serving import LOOPBACK, connect, converse, request, serving, until
+from tests.web.serving import LOOPBACK, ask, connect, converse, request, serving, until, written
 from xtcp.errors import ConfigurationError, Temporary, Unavailable, UsageError, XtcpError
 from xtcp.metrics.exposition import Exposition
 from xtcp.settings.values import Address
+from xtcp.web import server as server_module
 from xtcp.web.server import Server
 
 
@@ -108,3 +110,33 @@ def test_no_thread_for_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Temporary, match="no thread to be had") as met:
         server.start()
     assert "TasksMax" in met.value.why and server._listeners[0].fileno() == -1
+
+
+def test_a_server_that_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload, which polls wait for, does not wait for good; what was given up is not taken later."""
+    monkeypatch.setattr(server_module, "_RELOAD_S", 0.2)
+    path = written(tmp_path, "http_server_config: {headers: {X-Frame-Options: deny}}")
+    with serving(path) as server:
+        assert server._loop is not None
+        go_on = threading.Event()
+        server._loop.call_soon_threadsafe(go_on.wait)
+        path.write_text("")
+        monkeypatch.setattr(server, "_look_again", lambda: None)  # nor by itself
+        with pytest.raises(Temporary, match="old configuration stays"):
+            server.reload()
+        go_on.set()
+        assert ask(server).headers["x-frame-options"] == "deny"
+        monkeypatch.undo()
+        server.reload()
+        assert "x-frame-options" not in ask(server).headers
+
+
+def test_a_configuration_that_cannot_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours there comes to who reloads, and the server goes on."""
+    with serving() as server:
+        with monkeypatch.context() as broken:
+            broken.setattr(server, "_take", lambda _: 1 // 0)
+            with pytest.raises(ZeroDivisionError):
+                server.reload()
+        server.reload()
+        assert ask(server).status == 200

@@ -17,6 +17,7 @@ import ssl
 import threading
 import time
 from collections import Counter
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -39,8 +40,8 @@ _BACKLOG: Final = 128
 _LOOK_AGAIN_S: Final = 1.0
 # After an accept that failed, for want of descriptors mostly.
 _PAUSE_S: Final = 0.2
-# How often a thread that waits for the server's looks whether that one lives.
-_LOOK_S: Final = 1.0
+# A reload waits for the server's thread, and polls for the reload.
+_RELOAD_S: Final = 10.0
 _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
 
@@ -66,7 +67,7 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._grace_s = 0.0
-        self._started = threading.Event()
+        self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         exposition.web = self.state
 
@@ -103,21 +104,40 @@ class Server:
                 "Usually a limit on tasks is reached: of the user (ulimit -u) or of the control group (TasksMax).",
                 "Raise it, or run with --listen off.",
             ) from error
-        self._wait(self._started)
+        try:
+            self._started.result()
+        except Exception as error:
+            raise _ended() from error
 
     def reload(self) -> None:
         """Reads the web configuration and its files again. Raises `XtcpError` for bad ones: the old ones stay."""
         configuration = self._load()
         assert self._loop is not None
-        taken = threading.Event()
+        taken: Future[None] = Future()
 
         def take() -> None:
-            self._take(configuration)
-            taken.set()
+            if taken.set_running_or_notify_cancel():
+                try:
+                    self._take(configuration)
+                except Exception as error:  # noqa: BLE001 - handed to the thread that waits for it
+                    taken.set_exception(error)
+                else:
+                    taken.set_result(None)
 
-        with suppress(RuntimeError):  # the loop has ended by itself, which is seen at once
+        try:
             self._loop.call_soon_threadsafe(take)
-        self._wait(taken)
+        except RuntimeError as error:
+            raise _ended() from error
+        try:
+            taken.result(_RELOAD_S)
+        except TimeoutError:
+            if taken.cancel():
+                raise Temporary(
+                    f"The web server has not answered within {_RELOAD_S:g} s: its old configuration stays.",
+                    "Usually this host has no processor time to spare.",
+                    "Send SIGHUP again.",
+                ) from None
+            taken.result()  # it was being taken just then
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """Accepts nothing more, lets answers be finished for half of the time, and ends."""
@@ -162,14 +182,6 @@ class Server:
 
     # --- the thread ---
 
-    def _wait(self, event: threading.Event) -> None:
-        """Until the server's thread has set it, however slow it is. Raises `XtcpError` where that thread has ended."""
-        alive = True
-        while alive and not event.wait(_LOOK_S):
-            alive = self._thread.is_alive()
-        if not event.is_set():
-            raise XtcpError("The web server has ended by a fault of this program.", "", "The log says which.")
-
     def _close(self) -> None:
         for listener in self._listeners:
             listener.close()
@@ -177,9 +189,11 @@ class Server:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except Exception:  # noqa: BLE001 - the agent goes on without it
+        except Exception as error:  # noqa: BLE001 - the agent goes on without it
             _log.exception("the web server has ended by a fault of this program")
             self._close()  # so that clients are refused, and do not wait
+            if not self._started.done():
+                self._started.set_exception(error)
 
     async def _serve(self) -> None:
         from uvicorn.config import Config
@@ -207,7 +221,7 @@ class Server:
             config, ServerState(), loop, self._admission, self._application.answers, self._refused, sans
         )
         accepting = [loop.create_task(self._accept(listener)) for listener in self._listeners]
-        self._started.set()
+        self._started.set_result(None)
         await self._stopping.wait()
         for task in accepting:
             task.cancel()
@@ -316,6 +330,10 @@ def _listener(family: socket.AddressFamily, where: tuple[object, ...], *, alone:
         listener.close()
         raise
     return listener
+
+
+def _ended() -> XtcpError:
+    return XtcpError("The web server has ended by a fault of this program.", "", "The log says which: report it.")
 
 
 def _refusal(address: Address, error: OSError) -> XtcpError:
